@@ -1,0 +1,3 @@
+"""Answers telephone calls from Asterisk with a realtime voice agent."""
+
+__version__ = "0.1.0"

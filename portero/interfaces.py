@@ -1,0 +1,270 @@
+"""
+The seams: every interface, and the few value types that cross one.
+
+PCM is always signed 16-bit little-endian mono C{bytes}. Rates are in Hz. A plain
+duration is in seconds; a name that ends in C{_ms} is in milliseconds. Notifications
+are named in the past tense, commands in the imperative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from zope.interface import Attribute, Interface
+
+
+class Heard(NamedTuple):
+    """How much of one item left for the caller when it was cut."""
+
+    item: str
+    heard_ms: int
+    given_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegFigures:
+    """What a leg measured in its call; L{ILeg.figures} makes it on demand."""
+
+    frames_sent: int = 0
+    frames_received: int = 0
+    frames_skipped: int = 0
+    underruns: int = 0
+    filled_ms: int = 0
+    lateness_p99_ms: float = 0.0
+    prefill_ms: int = 0
+    oddities: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One utterance of the history that a new conversation is told."""
+
+    role: str
+    """C{user} (the caller), C{assistant} (the agent) or C{system}."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What the agent is told at the start."""
+
+    call_id: str
+    instructions: str
+    voice: str
+    tools: tuple[Any, ...] = ()
+    """Providers of L{ITool}."""
+    history: tuple[Said, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Why a conversation was lost."""
+
+    reason: str
+    """In words for the log: what happened, and what to do where that is known."""
+    final: bool
+    """Trying again cannot help (a refused key, no credit, a wrong setting)."""
+    retry_after: float = 0.0
+    """The service's own wish, in seconds."""
+
+
+class ILeg(Interface):
+    """
+    The caller's side of a call. It owns playout and pacing: nobody else sees a frame.
+    """
+
+    peer: str = Attribute("Where it comes from, for the log.")
+    caller_rate: int = Attribute("Of the PCM given to C{caller_audio}; may change.")
+    agent_rate: int = Attribute("Of the PCM that L{play} takes; may change when idle.")
+
+    def play(item: str, pcm: bytes) -> bool:
+        """
+        Queue PCM at C{agent_rate}.
+
+        @return: C{False} when the leg holds as much as it may: nothing was taken, and
+            the caller of this should stop the reply.
+        """
+
+    def end_of_item(item: str) -> None:
+        """No more PCM comes for this item."""
+
+    def flush() -> tuple[Heard, ...]:
+        """
+        Drop what waits, at once; ends a L{pause}.
+
+        @return: One L{Heard} for each item cut, oldest first.
+        """
+
+    def pause() -> None:
+        """Send silence and keep what waits."""
+
+    def resume() -> None:
+        """Go on at the sample where L{pause} stopped."""
+
+    def hang_up() -> None:
+        """End the leg; C{gone} follows unless it was gone already."""
+
+    def figures() -> LegFigures:
+        """What was measured so far."""
+
+
+class ILegEvents(Interface):
+    """What a leg tells; provided by C{Call}."""
+
+    def identified() -> None:
+        """The leg takes audio from now on. Comes once, before anything else."""
+
+    def caller_audio(pcm: bytes) -> None:
+        """PCM at C{caller_rate}; without holes, so it is also the call's time."""
+
+    def dtmf(digit: str) -> None:
+        """The caller pressed a key: one of C{0-9 * # A-D}."""
+
+    def sounding(item: str) -> None:
+        """The first frame of this item has just been sent."""
+
+    def played_out(item: str) -> None:
+        """The last frame of an ended item has been sent."""
+
+    def gone(reason: str, in_order: bool) -> None:
+        """
+        The leg ended, from either side. Nothing follows.
+
+        @param in_order: One of the two hung up, as calls end; C{False} for faults.
+        """
+
+
+class IMediaTransport(Interface):
+    """How calls arrive; provided by each module of C{portero.transports}."""
+
+    def listen(endpoint: str, calls: Callable[[Any, str], Any]) -> Any:
+        """
+        @param endpoint: A Twisted server endpoint string.
+        @param calls: Takes an L{ILeg} and its call id, once the leg has said it; gives
+            its L{ILegEvents}, or C{None} to refuse.
+        @return: An C{IService} that listens while it runs.
+        """
+
+
+class IVoiceProvider(Interface):
+    """A voice service; provided by each module of C{portero.providers}."""
+
+    summary: str = Attribute("Who answers, in words for the start-up message.")
+
+    def converse(brief: Brief, events: Any) -> Any:
+        """
+        Begin to connect, at once.
+
+        @param events: An L{IConversationEvents}; told nothing before this returns.
+        @return: An L{IConversation}.
+        """
+
+    def health() -> str:
+        """Empty when the last attempt to reach the service worked, else why not."""
+
+
+class IConversation(Interface):
+    """
+    One call's exchange with a voice service. Every method may be called in every
+    state; what makes no sense any more is ignored.
+    """
+
+    caller_rate: int = Attribute("Of the PCM that L{send_audio} takes.")
+    agent_rate: int = Attribute("Of the PCM given to C{agent_audio}; may change.")
+    piece: float = Attribute("Seconds of caller audio that it sends at a time.")
+    paced: bool = Attribute("Agent audio comes in real time, as one stream.")
+    expires_in: float = Attribute("Seconds until the service ends it; may be inf.")
+
+    def begin(caller_rate: int, agent_rate: int) -> None:
+        """The leg's rates are known: choose formats. Called once."""
+
+    def send_audio(pcm: bytes) -> None:
+        """Caller audio at C{caller_rate}; kept (bounded) until the service is ready."""
+
+    def interrupt(item: str, heard_ms: int) -> None:
+        """
+        The caller heard only so much of an item: cut the service's memory of it, and
+        drop what may still come of it.
+        """
+
+    def cancel() -> None:
+        """Stop the reply being made, if there is one; its late audio is dropped."""
+
+    def add_text(role: str, text: str) -> None:
+        """Put a text into the conversation, without asking for a reply."""
+
+    def ask() -> None:
+        """Ask for a reply now (or as soon as the present one is complete)."""
+
+    def say(text: str) -> None:
+        """Ask the agent to say exactly this."""
+
+    def tool_result(id: str, value: str) -> None:
+        """The outcome of a tool call; a reply is asked for after the last one."""
+
+    def close() -> None:
+        """End it. No event comes after this."""
+
+
+class IConversationEvents(Interface):
+    """What a conversation tells; provided by C{Call}."""
+
+    def ready() -> None:
+        """The service took the brief; audio flows."""
+
+    def agent_audio(item: str, pcm: bytes) -> None:
+        """A piece of the agent's speech, of any length, at C{agent_rate}."""
+
+    def agent_done(item: str) -> None:
+        """The item is complete; it may still be sounding."""
+
+    def reply_ended(item_count: int, problem: str) -> None:
+        """
+        A reply ended.
+
+        @param item_count: How many of its items had audio or called a tool.
+        @param problem: Empty, or in words why it failed.
+        """
+
+    def caller_started() -> None:
+        """The service hears the caller speak."""
+
+    def caller_stopped() -> None:
+        """The service thinks that the caller's turn is over."""
+
+    def transcript(role: str, text: str, item: str) -> None:
+        """What one side said, complete, as the service understood it."""
+
+    def tool_called(id: str, name: str, arguments: Mapping[str, Any]) -> None:
+        """The agent wants a tool run; answer with C{tool_result}."""
+
+    def usage(counts: Mapping[str, int]) -> None:
+        """Tokens of one reply."""
+
+    def lost(loss: Loss) -> None:
+        """The conversation ended by itself. Nothing follows."""
+
+
+class ITool(Interface):
+    """Something that the agent can do; provided by each module of C{portero.tools}."""
+
+    name: str = Attribute("As the model calls it.")
+    description: str = Attribute("For the model: what it does and when to use it.")
+    parameters: Mapping[str, Any] = Attribute("JSON Schema of the arguments.")
+
+    def run(call: Any, arguments: Mapping[str, Any]) -> Awaitable[str]:
+        """
+        @param call: An L{ICallControl}.
+        @return: What the agent is told; empty: nothing, the call is ending.
+        """
+
+
+class ICallControl(Interface):
+    """What a tool may do to its call; provided by C{Call}."""
+
+    call_id: str = Attribute("The call's UUID.")
+
+    def end_after_speech(reason: str) -> None:
+        """Let what the agent is saying be heard to its end, then hang up."""
