@@ -1,0 +1,247 @@
+"""
+The agent of one call, as the caller hears it: one voice, although it may take several
+conversations with the service, because sockets break and sessions expire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from math import inf
+from typing import Final
+
+from twisted.logger import Logger
+
+from portero.backoff import Backoff
+from portero.callstate import Event
+from portero.history import History
+from portero.interfaces import (
+    Brief,
+    IConversation,
+    IConversationEvents,
+    ILeg,
+    IVoiceProvider,
+    Loss,
+)
+from portero.rates import RateMatcher
+from portero.timers import Timers
+
+RENEW_BEFORE: Final = 120.0
+RENEW_AT_LATEST: Final = 5.0
+RENEW_AT_FIRST: Final = 1.0
+RENEW_LOOK_EVERY: Final = 0.2
+"""Seconds: before the service's session expires a pause is looked for; the last of them
+are not waited for. A session that expires at once is left to be lost, which counts."""
+
+_NO_LOSS: Final = Loss("", final=False)
+
+
+class Agent:
+    """
+    Keeps a conversation open. Commands go to the present one, and nowhere without.
+
+    What happens is posted as events of L{portero.callstate}, which say what follows.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        provider: IVoiceProvider,
+        brief: Brief,
+        timers: Timers,
+        *,
+        connect_within: float,
+        patience: float,
+        at_pause: Callable[[], bool],
+        post: Callable[[Event], None],
+        events: IConversationEvents,
+    ) -> None:
+        """
+        @param brief: Without the history, which is kept here.
+        @param connect_within: Seconds for all attempts together, until one is ready.
+        @param patience: Seconds of these after which the caller is asked for a moment.
+        @param at_pause: Whether neither side is speaking or waiting.
+        """
+        self.conversation: IConversation | None = None
+        self.history = History()
+        self.loss = _NO_LOSS
+        """The last one, unless a conversation was ready since."""
+        self._provider = provider
+        self._brief = brief
+        self._timers = timers
+        self._connect_within = connect_within
+        self._patience = patience
+        self._at_pause = at_pause
+        self._post = post
+        self._events = events
+        self._backoff = Backoff()
+        self._begun = False
+        """The conversation knows the leg's rates."""
+        self._up = RateMatcher()
+        self._down = RateMatcher()
+
+    # One conversation after another
+
+    def open(self) -> None:
+        """Open a conversation now."""
+        self._await_ready()
+        self._drop()
+        self._begun = False
+        brief = replace(self._brief, history=self.history.replay())
+        self.conversation = self._provider.converse(brief, self._events)
+
+    def reopen(self) -> None:
+        """Open another one when the back-off and the service allow it, or give up."""
+        delay = self._backoff.next()
+        if delay is None:
+            self._post(Event.LOST_FOR_GOOD)
+            return
+        self._await_ready()
+        delay = max(delay, self.loss.retry_after)
+        self.log.warn(
+            "call {call_id}: lost the voice service: {reason}; trying again in "
+            "{delay:.1f} s",
+            call_id=self._brief.call_id,
+            reason=self.loss.reason,
+            delay=delay,
+        )
+        self._timers.start("reopen", delay, self.open)
+
+    def close(self) -> None:
+        """Close the conversation, and open no other."""
+        self._timers.cancel("reopen", "connect", "patience")
+        self._drop()
+
+    def _drop(self) -> None:
+        self._timers.cancel("renew")
+        conversation, self.conversation = self.conversation, None
+        if conversation is not None:
+            try:
+                conversation.close()
+            except Exception:
+                self.log.failure(
+                    "call {call_id}: closing a conversation",
+                    call_id=self._brief.call_id,
+                )
+
+    def _await_ready(self) -> None:
+        """The time to be ready counts from the first attempt."""
+        if "connect" not in self._timers:
+            self._timers.start("connect", self._connect_within, self._too_late)
+            self._timers.start(
+                "patience", self._patience, partial(self._post, Event.WAITED)
+            )
+
+    def _too_late(self) -> None:
+        last = f"; last: {self.loss.reason}" if self.loss.reason else ""
+        self.loss = Loss(
+            f"the voice service was not ready within {self._connect_within:g} s{last}",
+            final=True,
+        )
+        self._post(Event.LOST_FOR_GOOD)
+
+    # What the conversation told
+
+    def ready(self) -> None:
+        """It is ready; from now on, look for a pause before it expires."""
+        if self.conversation is None:
+            return
+        self._timers.cancel("connect", "patience")
+        self.loss = _NO_LOSS
+        expires_in = self.conversation.expires_in
+        if expires_in != inf:
+            margin = min(RENEW_BEFORE, expires_in * 0.2)
+            self._timers.start(
+                "renew", max(RENEW_AT_FIRST, expires_in - margin), self._renew
+            )
+        self._post(Event.READY)
+
+    def lost(self, loss: Loss) -> None:
+        """It ended by itself."""
+        if self.conversation is None:
+            return
+        self.loss = loss
+        self._drop()
+        self._post(Event.LOST_FOR_GOOD if loss.final else Event.LOST)
+
+    def stalled(self) -> None:
+        """It says no more, although it is not done."""
+        self.loss = Loss("it stopped in the middle of a reply", final=False)
+        self._post(Event.STALLED)
+
+    def worked(self) -> None:
+        """
+        A reply was given in full. Not before: a service that breaks each reply is not
+        tried for ever.
+        """
+        self._backoff.reset()
+
+    def _renew(self) -> None:
+        conversation = self.conversation
+        if conversation is None:
+            return
+        if self._at_pause() or conversation.expires_in < RENEW_AT_LATEST:
+            self.log.info(
+                "call {call_id}: renewing the service's session",
+                call_id=self._brief.call_id,
+            )
+            self._post(Event.RENEWAL_DUE)
+        else:
+            self._timers.start("renew", RENEW_LOOK_EVERY, self._renew)
+
+    # Audio
+
+    def hear(self, pcm: bytes, leg: ILeg) -> None:
+        """Caller audio, at the leg's C{caller_rate}."""
+        conversation = self.conversation
+        if conversation is None:
+            return
+        rate = leg.caller_rate
+        if not self._begun:
+            self._begun = True
+            conversation.begin(rate, leg.agent_rate)
+        pcm = self._up.match(pcm, rate, conversation.caller_rate, conversation.piece)
+        if pcm:
+            conversation.send_audio(pcm)
+
+    def voice(self, pcm: bytes, rate: int) -> bytes:
+        """
+        @param pcm: From the conversation.
+        @return: At C{rate}: what is due of it.
+        """
+        conversation = self.conversation
+        if conversation is None:
+            return b""
+        return self._down.match(pcm, conversation.agent_rate, rate)
+
+    # Commands
+
+    def greet(self, words: str) -> None:
+        """@param words: To be said exactly; empty: the agent chooses its own."""
+        if self.conversation is not None:
+            if words:
+                self.conversation.say(words)
+            else:
+                self.conversation.ask()
+
+    def ask(self) -> None:
+        if self.conversation is not None:
+            self.conversation.ask()
+
+    def tell(self, role: str, text: str) -> None:
+        """Put a text into the conversation, and into those after it."""
+        self.history.add(role, text)
+        if self.conversation is not None:
+            self.conversation.add_text(role, text)
+
+    def cancel(self) -> None:
+        if self.conversation is not None:
+            self.conversation.cancel()
+
+    def cut(self, item: str, heard_ms: int, given_ms: int) -> None:
+        """The caller heard only so much of an item."""
+        self.history.cut(item, heard_ms / given_ms if given_ms else 0.0)
+        if self.conversation is not None:
+            self.conversation.interrupt(item, heard_ms)

@@ -1,0 +1,312 @@
+"""Fakes of what a call meets: a leg, a voice service and its conversations, a tool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from portero.call import Call, CallSettings
+from portero.interfaces import (
+    Brief,
+    Heard,
+    ICallControl,
+    IConversation,
+    IConversationEvents,
+    ILeg,
+    ILegEvents,
+    ITool,
+    IVoiceProvider,
+    LegFigures,
+)
+from portero.toolbox import Toolbox
+
+RATE = 8000
+TOOL_WITHIN = 10.0
+
+
+class Broken(Exception):
+    """What a fake raises when a test wants it to."""
+
+
+class Recorder:
+    """
+    Remembers what it was told, as tuples that begin with the method's name.
+
+    @ivar breaks: Names of methods that raise L{Broken}.
+    @ivar on: By a method's name: called at its end, for events within calls.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.breaks: set[str] = set()
+        self.on: dict[str, Callable[[], None]] = {}
+
+    def tell(self, name: str, *values: Any) -> None:
+        self.told.append((name, *values))
+        if name in self.breaks:
+            raise Broken(name)
+        if name in self.on:
+            self.on[name]()
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        """What came with every call of one method."""
+        return [values[1:] for values in self.told if values[0] == name]
+
+    def count(self, name: str) -> int:
+        return len(self.of(name))
+
+
+@implementer(ILeg)
+class FakeLeg(Recorder):
+    """Plays nothing by itself: L{play_out} says that the caller heard it all."""
+
+    peer = "192.0.2.1:5060"
+    caller_rate = RATE
+    agent_rate = RATE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: ILegEvents | None = None
+        self.full = False
+        self.waiting: dict[str, int] = {}
+        self.ended: set[str] = set()
+        self.heard_ms = 0
+        """Of the item that sounds, when it is cut."""
+        self.is_up = True
+
+    def play(self, item: str, pcm: bytes) -> bool:
+        self.tell("play", item, pcm)
+        if self.full or not self.is_up:
+            return False
+        self.waiting[item] = self.waiting.get(item, 0) + len(pcm) // (RATE // 500)
+        return True
+
+    def end_of_item(self, item: str) -> None:
+        self.tell("end_of_item", item)
+        self.ended.add(item)
+
+    def flush(self) -> tuple[Heard, ...]:
+        self.tell("flush")
+        heard, left = [], self.heard_ms
+        for item, given in self.waiting.items():
+            heard.append(Heard(item, min(left, given), given))
+            left = 0
+        self.waiting.clear()
+        return tuple(heard)
+
+    def pause(self) -> None:
+        self.tell("pause")
+
+    def resume(self) -> None:
+        self.tell("resume")
+
+    def hang_up(self) -> None:
+        self.tell("hang_up")
+        self.drop("agent hung up")
+
+    def figures(self) -> LegFigures:
+        self.tell("figures")
+        return LegFigures(frames_sent=7, underruns=2, lateness_p99_ms=0.5)
+
+    # What a test does
+
+    @property
+    def items(self) -> list[str]:
+        """Played so far, in order, each once."""
+        return list(dict.fromkeys(item for item, _ in self.of("play")))
+
+    def drop(self, reason: str = "caller hung up", in_order: bool = True) -> None:
+        """The leg ends."""
+        events, self.events = self.events, None
+        self.is_up = False
+        if events is not None:
+            events.gone(reason, in_order)
+
+    def play_out(self) -> None:
+        """The caller hears what waits, as far as the items have ended."""
+        for item in tuple(self.waiting):
+            if self.events is not None:
+                self.events.sounding(item)
+            if item not in self.ended:
+                return
+            self.waiting.pop(item, None)
+            if self.events is not None:
+                self.events.played_out(item)
+
+
+@implementer(IConversation)
+class FakeConversation(Recorder):
+    """Says only what a test has it say, through L{events}."""
+
+    piece = 0.0
+    caller_rate = RATE
+    agent_rate = RATE
+    paced = False
+
+    def __init__(
+        self, brief: Brief, events: IConversationEvents, expires_in: float
+    ) -> None:
+        super().__init__()
+        self.brief = brief
+        self.events = events
+        self.expires_in = expires_in
+        self.is_open = True
+
+    def begin(self, caller_rate: int, agent_rate: int) -> None:
+        self.tell("begin", caller_rate, agent_rate)
+
+    def send_audio(self, pcm: bytes) -> None:
+        self.tell("send_audio", pcm)
+
+    def interrupt(self, item: str, heard_ms: int) -> None:
+        self.tell("interrupt", item, heard_ms)
+
+    def cancel(self) -> None:
+        self.tell("cancel")
+
+    def add_text(self, role: str, text: str) -> None:
+        self.tell("add_text", role, text)
+
+    def ask(self) -> None:
+        self.tell("ask")
+
+    def say(self, text: str) -> None:
+        self.tell("say", text)
+
+    def tool_result(self, id: str, value: str) -> None:
+        self.tell("tool_result", id, value)
+
+    def close(self) -> None:
+        self.is_open = False
+        self.tell("close")
+
+    # What a test does
+
+    def speak(self, item: str, seconds: float = 1.0) -> None:
+        """A piece of a reply comes."""
+        self.events.agent_audio(item, bytes(round(seconds * RATE) * 2))
+
+    def reply(self, item: str, seconds: float = 1.0) -> None:
+        """A whole reply comes."""
+        self.speak(item, seconds)
+        self.events.agent_done(item)
+        self.events.reply_ended(1, "")
+
+
+@implementer(IVoiceProvider)
+class FakeProvider(Recorder):
+    """
+    @ivar conversations: All that were opened, oldest first.
+    """
+
+    summary = "a fake service"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conversations: list[FakeConversation] = []
+        self.expires_in = inf
+
+    def converse(self, brief: Brief, events: IConversationEvents) -> FakeConversation:
+        self.tell("converse", brief)
+        conversation = FakeConversation(brief, events, self.expires_in)
+        self.conversations.append(conversation)
+        return conversation
+
+    def health(self) -> str:
+        return ""
+
+
+@implementer(ITool)
+class FakeTool(Recorder):
+    """Answers when the test fires C{answer}, or at once when that has fired."""
+
+    name = "look_up"
+    description = "Look something up."
+    parameters: Mapping[str, Any] = {"type": "object", "properties": {}}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: Deferred[str] = Deferred()
+
+    async def run(self, call: ICallControl, arguments: Mapping[str, Any]) -> str:
+        self.tell("run", arguments)
+        return await self.answer
+
+
+class Story:
+    """
+    A call among fakes, told by a test.
+
+    @ivar over: The call, once for each time that it said it was over.
+    """
+
+    def __init__(self, *tools: Any, **settings: Any) -> None:
+        """@param settings: Of L{CallSettings}."""
+        self.clock = Clock()
+        self.leg = FakeLeg()
+        self.provider = FakeProvider()
+        self.tool = FakeTool()
+        self.over: list[Call] = []
+        self.call = Call(
+            "call-1",
+            self.leg,
+            self.provider,
+            self.clock,
+            CallSettings(instructions="Be brief.", **settings),
+            Toolbox((self.tool, *tools), self.clock, TOOL_WITHIN),
+            self.over.append,
+        )
+        self.leg.events = self.call
+
+    @property
+    def service(self) -> FakeConversation:
+        """The newest conversation."""
+        return self.provider.conversations[-1]
+
+    def identified(self) -> Story:
+        self.call.identified()
+        self.call.caller_audio(bytes(320))
+        return self
+
+    def talking(self) -> Story:
+        """It greets."""
+        self.identified()
+        self.service.events.ready()
+        return self
+
+    def greeted(self) -> Story:
+        """It has greeted, and listens."""
+        self.talking()
+        self.service.reply("greeting")
+        self.leg.play_out()
+        return self
+
+    def waiting(self) -> Story:
+        """The caller has spoken, and waits for a reply."""
+        self.greeted()
+        self.caller_speaks()
+        return self
+
+    def speaking(self, seconds: float = 1.0) -> Story:
+        """A part of a reply came, and sounds."""
+        self.waiting()
+        self.service.speak("reply", seconds)
+        self.call.sounding("reply")
+        return self
+
+    def draining(self) -> Story:
+        """The agent's goodbye sounds."""
+        self.waiting()
+        self.service.reply("goodbye")
+        self.call.end_after_speech("the agent hung up")
+        return self
+
+    def caller_speaks(self, seconds: float = 1.0) -> None:
+        self.service.events.caller_started()
+        self.clock.advance(seconds)
+        self.service.events.caller_stopped()
