@@ -1,0 +1,101 @@
+"""The layers of the package, as its documentation draws them."""
+
+import ast
+from configparser import ConfigParser
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import portero
+
+PACKAGE = Path(portero.__file__).parent
+CHECKOUT = Path(__file__).resolve().parent.parent
+PURE = {
+    *("wire", "audio", "resample", "rates", "callstate", "turns", "history"),
+    *("backoff", "linecheck", "config", "plugins", "errors"),
+}
+LEAVES = {"transports", "providers", "tools"}
+MAY_SEE_CALL = {"service", "tap"}
+
+
+def imports(path: Path) -> set[str]:
+    """@return: The modules a module imports, as dotted names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{name.name}" for name in node.names)
+    return found
+
+
+def modules() -> dict[str, set[str]]:
+    """@return: By dotted name below portero: what each module imports."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = imports(path)
+    return found
+
+
+class LayerTests(SynchronousTestCase):
+    def test_the_modules_that_are_named_here_are_there(self) -> None:
+        there = {name.split(".")[0] for name in modules()}
+        self.assertEqual((PURE | LEAVES | MAY_SEE_CALL) - there, set())
+
+    def test_pure_modules_import_nothing_of_twisted(self) -> None:
+        for name, found in modules().items():
+            if name.split(".")[0] in PURE:
+                bad = [module for module in found if module.startswith("twisted")]
+                self.assertEqual(bad, [], name)
+
+    def test_a_leaf_imports_no_other_leaf_and_not_the_call(self) -> None:
+        for name, found in modules().items():
+            kind, _, leaf = name.partition(".")
+            if kind not in LEAVES or not leaf:
+                continue
+            for module in found:
+                top, _, other = module.removeprefix("portero.").partition(".")
+                if module.startswith("portero.") and top in LEAVES:
+                    private = other.split(".")[0].startswith("_")
+                    same = top == kind and (private or other.split(".")[0] == leaf)
+                    self.assertTrue(same, f"{name} imports {module}")
+                self.assertNotEqual(module, "portero.call", name)
+
+    def test_the_call_imports_no_leaf(self) -> None:
+        for module in modules()["call"]:
+            self.assertFalse(
+                module.startswith(tuple(f"portero.{leaf}" for leaf in LEAVES)), module
+            )
+
+    def test_only_the_service_and_the_wiring_see_the_call(self) -> None:
+        for name, found in modules().items():
+            if name not in MAY_SEE_CALL:
+                self.assertNotIn("portero.call", found, name)
+
+    def test_only_the_wiring_imports_the_reactor(self) -> None:
+        for name, found in modules().items():
+            # `portero call` is a program of its own.
+            if name not in ("tap", "placecall"):
+                self.assertNotIn("twisted.internet.reactor", found, name)
+
+    def test_wire_imports_nothing_of_ours_but_errors(self) -> None:
+        for name, found in modules().items():
+            if name.startswith("wire."):
+                ours = {module for module in found if module.startswith("portero")}
+                allowed = ("portero.errors", "portero.wire")
+                bad = [module for module in ours if not module.startswith(allowed)]
+                self.assertEqual(bad, [], name)
+
+
+class PackagingTests(SynchronousTestCase):
+    def test_setup_cfg_lists_every_package(self) -> None:
+        parser = ConfigParser()
+        parser.read(CHECKOUT / "setup.cfg")
+        listed = set(parser["options"]["packages"].split())
+        there = {
+            ".".join(path.parent.relative_to(PACKAGE.parent).parts)
+            for path in PACKAGE.rglob("__init__.py")
+        }
+        self.assertEqual(listed, there | {"twisted.plugins"})
