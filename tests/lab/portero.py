@@ -1,0 +1,91 @@
+"""portero as its users run it: by twistd, in a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import portero
+from tests.lab.process import Process, free_port, wait_until
+from tests.parts import need
+
+OWN_VARIABLES = ("OPENAI_", "PORTERO_", "VAD_", "DEFAULT_VOICE")
+"""Beginnings of what portero reads from the environment; a test sets its own."""
+
+
+class Portero(Process):
+    """
+    Starts in the constructor, listening when that returns.
+
+    @ivar port: Where Asterisk finds it, on 127.0.0.1.
+    @ivar web_port: Where its status resource is.
+    """
+
+    def __init__(self, *options: str, env: Mapping[str, str] | None = None) -> None:
+        """
+        @param options: Besides the two ports.
+        @param env: On top of this process's own, without what portero reads there.
+        """
+        twistd = Path(sys.executable).parent / "twistd"
+        need(twistd.exists(), f"twistd beside {sys.executable}")
+        self._folder = Path(tempfile.mkdtemp(prefix="portero-lab-"))
+        self.port, self.web_port = free_port(), free_port()
+        surroundings = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(OWN_VARIABLES)
+        }
+        # The same portero that the tests import, installed or not.
+        surroundings["PYTHONPATH"] = str(Path(portero.__file__).parents[1])
+        surroundings["PYTHONUNBUFFERED"] = "1"
+        command = [str(twistd), "-n", "--pidfile=", "portero"]
+        command += ["--port", str(self.port), "--web", str(self.web_port), *options]
+        super().__init__(
+            command,
+            self._folder / "portero.log",
+            env={**surroundings, **(env or {})},
+            cwd=self._folder,
+        )
+        try:
+            self.wait_for("portero to listen", lambda: "listening" in self.log, 20)
+        except BaseException:
+            self.stop()
+            raise
+
+    def get(self, path: str) -> tuple[int, str]:
+        """
+        @return: HTTP status and body of its status resource.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.web_port, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def calls(self) -> list[dict[str, Any]]:
+        """
+        @return: The calls under way, as the status resource tells.
+        """
+        _, body = self.get("/calls")
+        found: list[dict[str, Any]] = json.loads(body)["calls"]
+        return found
+
+    def wait_until_idle(self, seconds: float = 5.0) -> bool:
+        """
+        @return: Whether the last call was over in time.
+        """
+        return wait_until(lambda: not self.calls(), seconds)
+
+    def stop(self, seconds: float = 15.0) -> int:
+        status = super().stop(seconds)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return status
