@@ -162,7 +162,10 @@ class IVoiceProvider(Interface):
         """
 
     def health() -> str:
-        """Empty when the last attempt to reach the service worked, else why not."""
+        """
+        Empty when the last attempt to reach the service worked or was long ago, else
+        why it did not.
+        """
 
 
 class IConversation(Interface):

@@ -762,6 +762,15 @@ class ErrorTests(OfflineCase):
             self.assertTrue(self.line.closed)
             self.assertEqual(self.provider.health(), loss.reason)
 
+    def test_a_failure_says_nothing_of_calls_long_after_it(self) -> None:
+        self.start()
+        self.make_ready()
+        self.come(error("server_error"))
+        self.clock.advance(provider.PROBLEM_COUNTS - 0.1)
+        self.assertIn("server_error", self.provider.health())
+        self.clock.advance(0.2)
+        self.assertEqual(self.provider.health(), "")
+
     def test_rows_that_do_not(self) -> None:
         for code, level in (
             ("response_cancel_not_active", LogLevel.debug),

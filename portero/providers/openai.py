@@ -37,6 +37,8 @@ REMEMBERED: Final = 32
 """Items, responses and events of ours whose account is kept."""
 MOST_CALLED: Final = 256
 """Function calls remembered, so that none is done twice."""
+PROBLEM_COUNTS: Final = 30.0
+"""Seconds that a failure says something about the calls to come."""
 RATE_LIMIT_PAUSE: Final = 1.0
 """Seconds, when the service does not ask for more."""
 
@@ -67,6 +69,7 @@ class Provider:
         self._key = key
         self._find_url = find_url or (lambda: settings.url)
         self._problem = ""
+        self._problem_at = 0.0
         self._last_target: Target | None = None
         host = urlsplit(settings.url).hostname
         self.summary = summary or f"{settings.model} at {host}"
@@ -83,9 +86,13 @@ class Provider:
     def report(self, problem: str) -> None:
         """A conversation says how the service does; empty: well."""
         self._problem = problem
+        self._problem_at = self._reactor.seconds()
 
     def health(self) -> str:
-        return self._problem
+        # Only a call tries the service: whoever sends none while this says no would
+        # never hear that it works again.
+        age = self._reactor.seconds() - self._problem_at
+        return self._problem if age < PROBLEM_COUNTS else ""
 
     def _target(self) -> Target:
         settings = self._settings
