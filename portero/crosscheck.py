@@ -1,0 +1,165 @@
+"""What can only be judged of several settings together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import product
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from portero import plugins, templates
+from portero.endpoints import endpoint_string, exposed
+from portero.errors import ConfigError
+from portero.sections import AgentSettings, is_loopback
+from portero.settings import Wrong, nearest, shown
+
+if TYPE_CHECKING:
+    from portero.config import Config
+
+
+def check(config: Config, wrong: Wrong) -> None:
+    """Say all that does not go together."""
+    _check_listen(config, wrong)
+    for name, settings in config.providers.items():
+        section = f"providers.{name}" if name else "provider"
+        if settings.kind:
+            try:
+                plugins.check("providers", settings.kind, also=["demo"])
+            except ConfigError as error:
+                wrong.of(section, "kind", str(error))
+    for name, target in config.targets.items():
+        if not target.to:
+            said = 'is missing, for instance to = "from-internal,100,1"'
+            wrong.of(f"targets.{name}", "to", said)
+    for name, agent in config.agents.items():
+        _check_agent(config, name, agent, wrong)
+    _check_choice(config.agents, wrong)
+
+
+def check_keys(config: Config, wrong: Wrong) -> None:
+    """Say which secrets are missing."""
+    for name in {agent.provider: None for agent in config.agents.values()}:
+        settings = config.providers.get(name, config.provider)
+        keyed = config.secrets.api_keys.get(name)
+        # A service on this machine may well do without.
+        here = is_loopback(urlsplit(settings.url).hostname or "")
+        if config.kind_of(name) == "openai" and not keyed and not here:
+            remedy = "" if name else "set OPENAI_API_KEY in the environment, or "
+            wrong.of(
+                f"providers.{name}" if name else "provider",
+                "kind",
+                f"openai needs a key: {remedy}api_key_file; without one, "
+                "--provider demo answers",
+            )
+    listen = config.listen
+    for key in ("web", "agi"):
+        port = getattr(listen, key)
+        if port and exposed(endpoint_string(port)) and not config.secrets.web_token:
+            wrong.of("listen", key, f"{port} {_EXPOSED}")
+    if config.ami.host and not config.secrets.ami:
+        said = "needs its user's secret: set PORTERO_AMI_SECRET, or secret_file"
+        wrong.of("ami", "host", f"{shown(config.ami.host)} {said}")
+
+
+_EXPOSED: Final = (
+    "can be reached by other machines, so it needs a token (PORTERO_WEB_TOKEN, or "
+    "web_token_file) and the networks that may connect (allow); or give a port alone, "
+    "which is for this machine"
+)
+
+
+def _check_listen(config: Config, wrong: Wrong) -> None:
+    listen = config.listen
+    allowed = listen.allow or ("listen", "allow") in wrong.refused
+    endpoint = _endpoint("port", listen.port, listen.interface, wrong)
+    if endpoint and exposed(endpoint):
+        key = "interface" if listen.port.isdigit() else "port"
+        value = getattr(listen, key)
+        if endpoint.startswith("haproxy:"):
+            wrong.of(
+                "listen",
+                key,
+                f"{value}: with haproxy: whoever connects says which address it has, "
+                "so it must be on loopback: haproxy:tcp:8089:interface=127.0.0.1",
+            )
+        elif not allowed:
+            wrong.of(
+                "listen",
+                key,
+                f"{value} can be reached by other machines, and AudioSocket has no "
+                "password: name the machines that may connect, for instance --allow "
+                "192.168.1.10/32, or listen on --interface 127.0.0.1",
+            )
+    for key in ("web", "agi"):
+        port = getattr(listen, key)
+        endpoint = _endpoint(key, port, "127.0.0.1", wrong) if port else ""
+        if port and port in (listen.port, listen.web if key == "agi" else ""):
+            wrong.of("listen", key, f"{port} is another service's port already")
+        elif endpoint and exposed(endpoint) and not allowed:
+            wrong.of("listen", key, f"{port} {_EXPOSED}")
+    if listen.require_registration and not (listen.web or listen.agi):
+        said = "needs web or agi, where the dialplan announces calls"
+        wrong.of("listen", "require_registration", said)
+
+
+def _endpoint(key: str, port: str, interface: str, wrong: Wrong) -> str:
+    try:
+        return endpoint_string(port, interface)
+    except ValueError as error:
+        wrong.of("listen", key, f"{port} {error}")
+        return ""
+
+
+def _check_agent(config: Config, name: str, agent: AgentSettings, wrong: Wrong) -> None:
+    section = f"agents.{name}"
+    if agent.provider not in config.providers and agent.provider != "demo":
+        hint = nearest(agent.provider, [*filter(None, config.providers), "demo"])
+        said = f"{shown(agent.provider)} is none: there must be [providers.NAME]"
+        wrong.of(section, "provider", said, hint)
+    shipped = plugins.names("tools")
+    for tool in agent.tools:
+        # A name with a colon is of a site's own, and taken on trust.
+        if ":" not in tool and tool not in shipped:
+            said = f"has {shown(tool)}, which is none"
+            wrong.of(section, "tools", said, nearest(tool, shipped))
+    for key in ("transfer_to", "fallback"):
+        value = getattr(agent, key)
+        for target in filter(None, value if isinstance(value, tuple) else [value]):
+            if target not in config.targets:
+                hint = nearest(target, config.targets)
+                said = f"has {shown(target)}, but there is no such [targets.NAME]"
+                wrong.of(section, key, said, hint)
+    if "transfer" in agent.tools and not config.targets:
+        said = "has transfer, which needs at least one section [targets.NAME]"
+        wrong.of(section, "tools", said)
+    if not {(section, "variables"), ("agent", "variables")} & wrong.refused:
+        _check_texts(section, agent, wrong)
+    ceilings = agent.most_per_call, agent.most_per_day, config.limits.most_per_day
+    if any(ceilings) and agent.provider != "demo" and agent.model not in config.prices:
+        said = "has no price, so no ceiling can hold: write [prices.NAME] for it"
+        wrong.of(section, "model", f"{shown(agent.model)} {said}")
+
+
+def _check_texts(section: str, agent: AgentSettings, wrong: Wrong) -> None:
+    known = [*templates.BUILT_IN, *agent.variables]
+    for key in ("instructions", "greeting", "farewell"):
+        unknown = templates.names(getattr(agent, key)) - set(known)
+        if key == "instructions" and agent.instructions_file:
+            key = "instructions_file"
+        for word in sorted(unknown):
+            said = f"has {{{word}}}, which is neither known nor in variables"
+            wrong.of(section, key, said, nearest(word, known))
+
+
+def _check_choice(agents: Mapping[str, AgentSettings], wrong: Wrong) -> None:
+    """No call may fit two agents equally well."""
+    first: dict[tuple[str, str], str] = {}
+    for name, agent in agents.items():
+        for caller, called in product(agent.callers or [""], agent.called or [""]):
+            bare = re.sub(r"[ .-]", "", caller), re.sub(r"[ .-]", "", called)
+            other = first.setdefault(bare, name)
+            if other != name and any(bare):
+                key, number = ("called", called) if called else ("callers", caller)
+                said = f"has {shown(number)}, as [agents.{other}] has: one must not"
+                wrong.of(f"agents.{name}", key, said)

@@ -1,0 +1,33 @@
+"""Text from a file that somebody named, whatever it turns out to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from portero.errors import ConfigError
+
+
+def read(path: str | Path, most: int = 1_000_000) -> str:
+    """
+    @param most: Bytes; a longer file is refused.
+    @return: As it stands, but with C{\\n} at the end of each line.
+    @raise ConfigError: It cannot be had; the message says why, and not where.
+    """
+    path = Path(path)
+    try:
+        # Of all but files a read may block, or have no end.
+        if not path.is_file():
+            path.stat()
+            raise ConfigError("is a folder" if path.is_dir() else "is no plain file")
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise ConfigError(f"is larger than {most} bytes")
+        return content.decode("utf-8").replace("\r\n", "\n")
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error)) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"is not UTF-8 text, in its line {line}") from None
+    except ValueError:
+        raise ConfigError("is not the name of a file") from None
