@@ -47,12 +47,59 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnDetection:
+    """How the service finds the end of the caller's turn."""
+
+    kind: str = "server_vad"
+    """C{server_vad} (by level), C{semantic_vad} (by meaning), or C{none}: the caller's
+    turn ends when portero asks for a reply."""
+    threshold: float = 0.5
+    """0 to 1; of C{server_vad}, as the next three."""
+    prefix_ms: int = 300
+    silence_ms: int = 500
+    idle_timeout_ms: int = 0
+    """Silence after which the service speaks by itself; 0: never."""
+    eagerness: str = "auto"
+    """Of C{semantic_vad}: C{low}, C{medium}, C{high} or C{auto}."""
+    interrupt_response: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """Of the caller's words; none without a model."""
+
+    model: str = ""
+    languages: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """What the service forgets when the conversation outgrows its context."""
+
+    kind: str = "auto"
+    """C{auto}, C{disabled} or C{retention_ratio}."""
+    retention_ratio: float = 0.8
+    context_tokens: int = 0
+    """With C{retention_ratio}: kept after the instructions; 0: the model's limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
-    """What the agent is told at the start."""
+    """What the agent is told at the start. What a service has not, it leaves out."""
 
     call_id: str
     instructions: str
-    voice: str
+    voice: str = "marin"
+    model: str = ""
+    speed: float = 1.0
+    turn_detection: TurnDetection = TurnDetection()
+    noise_reduction: str = ""
+    transcription: Transcription = Transcription()
+    reasoning_effort: str = ""
+    max_output_tokens: int = 0
+    """Of one reply; 0: no limit of ours."""
+    truncation: Truncation = Truncation()
     tools: tuple[Any, ...] = ()
     """Providers of L{ITool}."""
     history: tuple[Said, ...] = ()
@@ -151,7 +198,8 @@ class IMediaTransport(Interface):
 class IVoiceProvider(Interface):
     """A voice service; provided by each module of C{portero.providers}."""
 
-    summary: str = Attribute("Who answers, in words for the start-up message.")
+    def describe(model: str) -> str:
+        """@return: Who answers with this model, in words for the log."""
 
     def converse(brief: Brief, events: Any) -> Any:
         """
@@ -244,7 +292,14 @@ class IConversationEvents(Interface):
         """The agent wants a tool run; answer with C{tool_result}."""
 
     def usage(counts: Mapping[str, int]) -> None:
-        """Tokens of one reply."""
+        """
+        What one reply, or one transcription of the caller, has used.
+
+        @param counts: Tokens: C{total_tokens}; C{input.}, C{input.cached.} and
+            C{output.} with C{text_tokens} or C{audio_tokens} (the cached ones are among
+            those of the input); C{input.cached_tokens} where they are not told apart.
+            The same after C{transcription.}, or C{transcription.ms} of audio.
+        """
 
     def lost(loss: Loss) -> None:
         """The conversation ended by itself. Nothing follows."""
@@ -269,5 +324,24 @@ class ICallControl(Interface):
 
     call_id: str = Attribute("The call's UUID.")
 
+    def transfer(target: str, reason: str) -> None:
+        """
+        Let what the agent is saying be heard to its end, then hand the caller over.
+
+        @param target: C{context,extension,priority}, from the configuration.
+        """
+
     def end_after_speech(reason: str) -> None:
         """Let what the agent is saying be heard to its end, then hang up."""
+
+
+class IPbxControl(Interface):
+    """The PBX, where it can be told what to do with a channel."""
+
+    def redirect(channel: str, target: str) -> Any:
+        """
+        Take a channel out of what it is doing, to go on elsewhere in the dialplan.
+
+        @param target: C{context,extension,priority}.
+        @return: A Deferred of whether it did. It never fails: that was logged.
+        """

@@ -14,6 +14,7 @@ import json
 import types
 import typing
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet import reactor
@@ -26,7 +27,7 @@ from portero.prompts import load
 from portero.resample import Resampler
 from portero.simulator import Knobs, Simulator
 from portero.simulator.session import Session
-from portero.wire import openai as wire
+from portero.wire import openai_commands as commands
 from tests.parts import need
 
 THERE = all(importlib.util.find_spec(name) for name in ("openai", "websockets"))
@@ -167,6 +168,50 @@ def spoken() -> bytes:
     """
     rate, pcm = load("moment", "en")
     return ulaw_encode(Resampler(rate, 8000).process(pcm) + silence(6400))
+
+
+SETTINGS = commands.SessionSettings(
+    instructions="Be kind.",
+    voice="marin",
+    input_format="audio/pcmu",
+    output_format="audio/pcm",
+    turn_detection=commands.ServerVad(),
+    tools=(commands.FunctionTool("look_up", "Look up.", {"type": "object"}),),
+)
+WORDS = ("es", "en"), ("Ana Gil", "portero")
+VARIANTS: dict[str, Any] = {
+    "turn_detection": [
+        commands.ServerVad(0.0, 0, 200, 5000, interrupt_response=False),
+        commands.ServerVad(1.0, 300, 500, 30_000),
+        *(commands.SemanticVad(how) for how in ("low", "medium", "high", "auto")),
+        None,
+    ],
+    "transcription": [
+        commands.Transcription(model, *words)
+        for model in (
+            "gpt-transcribe",
+            "gpt-live-transcribe",
+            "whisper-1",
+            "gpt-4o-transcribe",
+            "gpt-4o-mini-transcribe",
+            "gpt-4o-transcribe-diarize",
+            "gpt-realtime-whisper",
+        )
+        for words in (((), ()), WORDS)
+    ],
+    "noise_reduction": ["near_field", "far_field"],
+    "speed": [0.25, 1.5],
+    "voice": ["cedar", "voice_1234"],
+    "reasoning_effort": ["minimal", "low", "medium", "high", "xhigh"],
+    "max_output_tokens": [1, 4096],
+    "truncation": [
+        "disabled",
+        commands.RetentionRatio(0.8),
+        commands.RetentionRatio(0.5, 8000),
+    ],
+    "tools": [()],
+}
+"""What a session may be told, other than L{SETTINGS}."""
 
 
 class Client:
@@ -419,35 +464,41 @@ class ConformanceTests(TestCase):
         session = Session(
             Knobs(function_call=("look_up", "{}")), "gpt-realtime-2.1", "en", 0
         )
-        settings = wire.SessionSettings(
-            instructions="Be kind.",
-            voice="marin",
-            input_format="audio/pcmu",
-            output_format="audio/pcm",
-            turn_detection=wire.ServerVad(),
-            transcription_model="gpt-transcribe",
-            noise_reduction="near_field",
-            tools=(wire.FunctionTool("look_up", "Look up.", {"type": "object"}),),
-        )
         sent = [
-            wire.session_update(settings, "e1"),
-            wire.formats_update("audio/pcma", "audio/pcma", "e2"),
-            wire.append(bytes(160)),
-            wire.message("system", "It is late.", "e3"),
-            wire.message("user", "Good evening.", "e4"),
-            wire.message("assistant", "Hello.", "e5"),
-            wire.response_create("e6", "Good evening."),
+            commands.session_update(SETTINGS, "e1"),
+            commands.formats_update("audio/pcma", "audio/pcma", "e2"),
+            commands.append(bytes(800)),
+            commands.commit("e0"),
+            commands.message("system", "It is late.", "e3"),
+            commands.message("user", "Good evening.", "e4"),
+            commands.message("assistant", "Hello.", "e5"),
+            commands.response_create("e6", "Good evening."),
         ]
         for payload in sent:
             self.taken(session, payload, 0.0)
         events = [event for now in range(30) for event in session.advance(float(now))]
         (done,) = [event for event in events if event["type"] == "response.done"]
         message, call = done["response"]["output"]
-        self.taken(session, wire.truncate(message["id"], 10, "e7"), 30.0)
-        self.taken(session, wire.function_output(call["call_id"], "{}", "e8"), 30.0)
-        created = self.taken(session, wire.response_create("e9"), 30.0)[0]
+        self.taken(session, commands.truncate(message["id"], 10, "e7"), 30.0)
+        self.taken(session, commands.function_output(call["call_id"], "{}", "e8"), 30.0)
+        created = self.taken(session, commands.response_create("e9"), 30.0)[0]
         response_id = created["response"]["id"]
-        self.taken(session, wire.response_cancel(response_id, "e10"), 30.0)
+        self.taken(session, commands.response_cancel(response_id, "e10"), 30.0)
+
+    def test_whatever_a_session_is_told_fits_and_is_taken(self) -> None:
+        from openai.types.realtime import SessionUpdateEvent
+        from pydantic import TypeAdapter
+
+        strict: TypeAdapter[Any] = TypeAdapter(SessionUpdateEvent)
+        for name, values in VARIANTS.items():
+            for value in values:
+                settings = replace(SETTINGS, **{name: value})
+                payload = commands.session_update(settings, "e1")
+                parsed = strict.validate_json(payload, strict=True)
+                self.assertEqual(list(_undeclared(parsed, "")), [], payload)
+                session = Session(Knobs(), "gpt-realtime-2.1", "en", 0)
+                (updated,) = self.taken(session, payload, 0.0)
+                check_server_event(updated)
 
     def taken(self, session: Session, payload: bytes, now: float) -> list[Event]:
         """

@@ -20,7 +20,6 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from portero import audio
-from portero.config import ProviderSettings
 from portero.errors import ConfigError
 from portero.interfaces import (
     Brief,
@@ -29,14 +28,27 @@ from portero.interfaces import (
     IVoiceProvider,
     Loss,
     Said,
+    Transcription,
+    Truncation,
+    TurnDetection,
 )
-from portero.providers import openai as provider
+from portero.prompts import WORDS
+from portero.providers._inbox import MOST_BAD_EVENTS
 from portero.providers._replies import ANSWERED_WITHIN, MOST_REFUSED, Replies
+from portero.providers._session import reasons as can_reason
+from portero.providers._uplink import MOST_UNSENT
 from portero.providers._websocket import Ending, Socket
-from portero.providers.openai import Conversation, Provider
+from portero.providers.openai import (
+    MOST_TARGETS,
+    PROBLEM_COUNTS,
+    Conversation,
+    Provider,
+)
+from portero.sections import ProviderSettings
 from portero.simulator import Connection, Knobs, Simulator
 from portero.simulator.persona import tone
 from portero.wire import openai as wire
+from portero.wire import openai_errors as errors
 
 clock: Any = reactor  # it provides more interfaces than its type says
 
@@ -52,7 +64,8 @@ class HangUp:
     parameters: ClassVar[dict[str, object]] = {"type": "object", "properties": {}}
 
 
-BRIEF = Brief(CALL_ID, "You answer the telephone.", "marin", (HangUp(),))
+MODEL = "gpt-realtime-2.1"
+BRIEF = Brief(CALL_ID, "You answer the telephone.", model=MODEL, tools=(HangUp(),))
 
 
 @implementer(IConversationEvents)
@@ -196,6 +209,11 @@ def called(call_id: str, response: str = "resp_1", **more: Any) -> dict[str, Any
     return {"type": "response.output_item.done", "response_id": response, "item": item}
 
 
+def transcribed(usage: object) -> dict[str, Any]:
+    kind = "conversation.item.input_audio_transcription.completed"
+    return {"type": kind, "item_id": "item_c", "transcript": "Hello.", "usage": usage}
+
+
 def error(code: str, event_id: str | None = None, message: str = "Words.") -> Any:
     body = {"type": "invalid_request_error", "code": code, "message": message}
     return {"type": "error", "error": {**body, "event_id": event_id}}
@@ -336,6 +354,272 @@ class SessionTests(OfflineCase):
         self.assertRaises(ConfigError, Provider, Clock(), broken, "key")
 
 
+class ServiceTests(SynchronousTestCase):
+    """Who answers, and where."""
+
+    def make(self, url: str = "wss://api.openai.com/v1/realtime", **more: Any) -> Any:
+        return Provider(Clock(), ProviderSettings(url=url), "sk-key", **more)
+
+    def test_who_answers_is_the_model_at_the_host(self) -> None:
+        self.assertEqual(self.make().describe("m-1"), "m-1 at api.openai.com")
+        demo = self.make("ws://127.0.0.1:1/x", summary="the demo agent")
+        self.assertEqual(demo.describe("m-1"), "the demo agent")
+
+    def test_the_address_names_the_model(self) -> None:
+        made = self.make()
+        target = made._target("gpt realtime&2")
+        self.assertEqual(
+            target.url, "wss://api.openai.com/v1/realtime?model=gpt+realtime%262"
+        )
+        self.assertEqual(target.headers, {"Authorization": "Bearer sk-key"})
+
+    def test_a_query_of_the_operator_s_stays_as_it_is(self) -> None:
+        url = "wss://example.org/v1/realtime?api-version=1&deployment=d"
+        self.assertEqual(self.make(url)._target("m-1").url, url)
+
+    def test_addresses_in_use_are_kept_and_the_others_forgotten(self) -> None:
+        made = self.make()
+        used = made._target("in use")
+        first = made._target("0")
+        for number in range(3 * MOST_TARGETS):
+            made._target(str(number))
+            self.assertIs(made._target("in use"), used)
+            self.assertLessEqual(len(made._targets), MOST_TARGETS)
+        self.assertIsNot(made._target("0"), first)
+
+    def test_each_address_of_a_service_that_moves_is_asked_for(self) -> None:
+        urls = iter(["ws://127.0.0.1:1/a", "ws://127.0.0.1:2/a"])
+        made = self.make(find_url=lambda: next(urls))
+        self.assertEqual([made._target("m").port for _ in range(2)], [1, 2])
+
+
+class BriefTests(OfflineCase):
+    def told(self, **changes: Any) -> dict[str, Any]:
+        """@return: The session that the service is told with this brief."""
+        self.start(replace(BRIEF, **changes))
+        self.talk.begin(8000, 8000)
+        self.come({"type": "session.created", "session": {}})
+        [update] = self.line.take()
+        found = update["session"]
+        assert isinstance(found, dict)
+        return found
+
+    def test_all_of_it_is_told(self) -> None:
+        session = self.told(
+            instructions="Be kind.",
+            voice="cedar",
+            speed=0.9,
+            noise_reduction="far_field",
+            turn_detection=TurnDetection("server_vad", 0.7, 200, 600, 9000),
+            transcription=Transcription("gpt-transcribe", ("es", "en"), ("Ana",)),
+            reasoning_effort="high",
+            max_output_tokens=700,
+            truncation=Truncation("retention_ratio", 0.6, 5000),
+        )
+        turn_detection = {
+            "type": "server_vad",
+            "threshold": 0.7,
+            "prefix_padding_ms": 200,
+            "silence_duration_ms": 600,
+            "idle_timeout_ms": 9000,
+            "create_response": True,
+            "interrupt_response": True,
+        }
+        transcription = {
+            "model": "gpt-transcribe",
+            "languages": ["es", "en"],
+            "keywords": ["Ana"],
+        }
+        given, wanted = session["audio"]["input"], session["audio"]["output"]
+        self.assertEqual(session["instructions"], "Be kind.")
+        self.assertEqual((wanted["voice"], wanted["speed"]), ("cedar", 0.9))
+        self.assertEqual(given["noise_reduction"], {"type": "far_field"})
+        self.assertEqual(given["turn_detection"], turn_detection)
+        self.assertEqual(given["transcription"], transcription)
+        self.assertEqual(session["reasoning"], {"effort": "high"})
+        self.assertEqual(session["max_output_tokens"], 700)
+        self.assertEqual(session["tools"][0]["name"], "hang_up")
+        self.assertEqual(
+            session["truncation"],
+            {
+                "type": "retention_ratio",
+                "retention_ratio": 0.6,
+                "token_limits": {"post_instructions": 5000},
+            },
+        )
+
+    def test_a_plain_brief_leaves_the_rest_to_the_service(self) -> None:
+        session = self.told(tools=())
+        self.assertEqual(
+            set(session), {"type", "output_modalities", "instructions", "audio"}
+        )
+        self.assertNotIn("transcription", session["audio"]["input"])
+
+    def test_each_kind_of_turn_detection_is_told(self) -> None:
+        for turns, expected in (
+            (
+                TurnDetection("semantic_vad", 0.9, eagerness="low", idle_timeout_ms=1),
+                {
+                    "type": "semantic_vad",
+                    "eagerness": "low",
+                    "create_response": True,
+                    "interrupt_response": True,
+                },
+            ),
+            (TurnDetection("none"), None),
+        ):
+            given = self.told(turn_detection=turns)["audio"]["input"]
+            self.assertEqual(given["turn_detection"], expected)
+
+    def test_each_kind_of_truncation_is_told(self) -> None:
+        disabled = self.told(truncation=Truncation("disabled"))
+        self.assertEqual(disabled["truncation"], "disabled")
+        self.assertNotIn("truncation", self.told(truncation=Truncation("auto")))
+        ratio = self.told(truncation=Truncation("retention_ratio", 0.7))["truncation"]
+        self.assertNotIn("token_limits", ratio)
+
+    def test_models_that_do_not_reason_are_not_told_how_much(self) -> None:
+        for model, reasons in {
+            "gpt-realtime-2": True,
+            "gpt-realtime-2.1-mini": True,
+            "gpt-realtime-3": True,
+            "our-deployment": True,
+            "gpt-realtime": False,
+            "gpt-realtime-1.5": False,
+            "gpt-realtime-mini": False,
+            "gpt-realtime-2025-08-28": False,
+            "gpt-realtime-mini-2025-12-15": False,
+            "gpt-4o-realtime-preview": False,
+        }.items():
+            self.assertEqual(can_reason(model), reasons, model)
+            session = self.told(model=model, reasoning_effort="low")
+            self.assertEqual("reasoning" in session, reasons, model)
+
+
+COMMIT = {"type": "input_audio_buffer.commit"}
+
+
+class TurnsByHandTests(OfflineCase):
+    """Turn detection C{none}."""
+
+    def setUp(self) -> None:
+        self.start(replace(BRIEF, turn_detection=TurnDetection("none")))
+        self.make_ready()
+
+    def hear(self, ms: int) -> None:
+        self.talk.send_audio(bytes(16 * ms))
+
+    def audio_ms(self, sent: list[dict[str, Any]]) -> int:
+        """@return: The length of the appends at the start, which are taken away."""
+        size = 0
+        while sent and sent[0]["type"] == "input_audio_buffer.append":
+            size += len(b64decode(sent.pop(0)["audio"]))
+        return size // 8
+
+    def test_asking_for_a_reply_ends_the_turn(self) -> None:
+        self.hear(300)
+        self.talk.ask()
+        sent = self.line.take()
+        self.assertEqual(self.audio_ms(sent), 300)
+        self.assertEqual(sent, [COMMIT, CREATE])
+
+    def test_what_waits_for_its_piece_to_be_full_is_part_of_the_turn(self) -> None:
+        self.hear(90)
+        self.line.take()
+        self.hear(10)
+        self.assertEqual(self.line.take(), [])
+        self.talk.ask()
+        sent = self.line.take()
+        self.assertEqual(self.audio_ms(sent), 10)
+        self.assertEqual(sent, [COMMIT, CREATE])
+
+    def test_less_than_100_ms_is_no_turn(self) -> None:
+        for ms, is_turn in ((0, False), (99, False), (100, True)):
+            self.setUp()
+            self.hear(ms)
+            self.talk.ask()
+            self.assertEqual(COMMIT in self.line.take(), is_turn, ms)
+
+    def test_a_turn_ends_once(self) -> None:
+        self.hear(300)
+        self.talk.ask()
+        self.come(created(), done())
+        self.line.take()
+        self.talk.ask()
+        self.assertEqual(self.line.take(), [CREATE])
+        self.hear(60)
+        self.come(created(), done())
+        self.hear(60)
+        self.line.take()
+        self.talk.ask()
+        self.assertEqual(self.line.take(), [COMMIT, CREATE])
+
+    def test_the_greeting_is_no_answer_to_what_was_heard_while_connecting(self) -> None:
+        self.start(replace(BRIEF, turn_detection=TurnDetection("none")))
+        self.listener.do = lambda name: self.talk.ask() if name == "ready" else None
+        self.talk.begin(8000, 8000)
+        self.hear(900)
+        self.come({"type": "session.created", "session": {}})
+        self.come({"type": "session.updated", "session": {}})
+        sent = self.line.take()[1:]
+        self.assertEqual(self.audio_ms(sent), 900)
+        self.assertEqual(sent, [CREATE])
+
+    def test_words_of_ours_and_results_of_tools_end_no_turn(self) -> None:
+        self.hear(300)
+        self.talk.say("One moment.")
+        self.come(created(), called("a"), done())
+        self.talk.tool_result("a", "x")
+        self.assertNotIn(COMMIT, self.line.take())
+        self.come(created("resp_2"), done("resp_2"))
+        self.talk.ask()
+        self.assertEqual(self.line.take(), [COMMIT, CREATE])
+
+    def test_a_turn_that_ends_during_a_reply_is_answered_after_it(self) -> None:
+        self.come(created())
+        self.hear(300)
+        self.talk.ask()
+        sent = self.line.take()
+        self.audio_ms(sent)
+        self.assertEqual(sent, [COMMIT])
+        self.come(done())
+        self.assertEqual(self.line.take(), [CREATE])
+
+    def test_what_the_service_has_not_got_yet_is_not_counted(self) -> None:
+        self.talk.stuck(True)
+        self.hear(300)
+        self.talk.ask()
+        self.assertEqual(self.line.take(), [CREATE])
+        self.talk.stuck(False)
+        self.come(created(), done())
+        self.line.take()
+        self.talk.ask()
+        self.assertEqual(self.line.take(), [COMMIT, CREATE])
+
+    def test_a_refused_commit_does_no_harm(self) -> None:
+        self.hear(300)
+        self.talk.ask()
+        self.line.take()
+        self.come(error("input_audio_buffer_commit_empty"))
+        self.come(created(), delta(b"\xff"), done())
+        self.assertEqual(self.listener.names()[-1], "reply_ended")
+
+    def test_a_new_format_begins_a_new_turn(self) -> None:
+        self.hear(300)
+        self.come(session(wire.PCMA, wire.PCMU))
+        self.line.take()
+        self.talk.ask()
+        self.assertEqual(self.line.take(), [CREATE])
+
+    def test_the_service_s_own_turn_detection_is_left_to_it(self) -> None:
+        for kind in ("server_vad", "semantic_vad"):
+            self.start(replace(BRIEF, turn_detection=TurnDetection(kind)))
+            self.make_ready()
+            self.hear(300)
+            self.talk.ask()
+            self.assertNotIn(COMMIT, self.line.take())
+
+
 class UploadTests(OfflineCase):
     def uploaded(self) -> bytes:
         sent = self.line.take()
@@ -396,7 +680,7 @@ class UploadTests(OfflineCase):
         self.assertEqual(self.line.take(), [])
         self.talk.stuck(False)
         kept = self.uploaded()
-        self.assertEqual(len(kept), provider.MOST_UNSENT * second)
+        self.assertEqual(len(kept), MOST_UNSENT * second)
         self.assertEqual((kept[0], kept[-1]), (4, 13))
 
     def test_nothing_is_kept_after_the_end(self) -> None:
@@ -404,7 +688,7 @@ class UploadTests(OfflineCase):
         self.talk.close()
         self.talk.send_audio(bytes(320))
         self.talk.stuck(False)
-        self.assertEqual((self.line.take(), len(self.talk._unsent)), ([], 0))
+        self.assertEqual((self.line.take(), self.talk._uplink.waiting), ([], 0))
 
 
 class DownloadTests(OfflineCase):
@@ -494,7 +778,7 @@ class InterruptTests(OfflineCase):
 
     def test_truncates_at_what_was_heard_but_never_beyond_what_came(self) -> None:
         for heard, end in ((0, 0), (120, 120), (500, 500), (900, 500), (-5, 0)):
-            self.talk._items["item_1"].cut = False
+            self.talk._downlink._items["item_1"].cut = False
             self.assertEqual(self.cut("item_1", heard), [("item_1", end)])
 
     def test_the_end_is_a_whole_number(self) -> None:
@@ -530,7 +814,8 @@ class InterruptTests(OfflineCase):
         self.assertEqual(self.line.take(), [])
 
     def test_speech_cancels_by_our_hand_when_the_service_is_told_not_to(self) -> None:
-        self.start(interrupt_response=False)
+        turns = TurnDetection(interrupt_response=False)
+        self.start(replace(BRIEF, turn_detection=turns))
         self.make_ready()
         self.come(created(), {"type": "input_audio_buffer.speech_started"})
         self.assertEqual(
@@ -684,6 +969,30 @@ class ReplyTests(OfflineCase):
         self.come(created(), done(usage={"total_tokens": 7}))
         self.assertIn(("usage", {"total_tokens": 7}), self.listener.told)
 
+    def test_usage_of_a_transcription_is_told_apart(self) -> None:
+        self.come(
+            transcribed({"type": "duration", "seconds": 1.5}),
+            transcribed({"type": "tokens", "input_tokens": 5, "output_tokens": 2}),
+            transcribed(None),
+        )
+        said = ("transcript", "user", "Hello.", "item_c")
+        self.assertEqual(
+            self.listener.told[1:],
+            [
+                said,
+                ("usage", {"transcription.ms": 1500}),
+                said,
+                (
+                    "usage",
+                    {
+                        "transcription.input.audio_tokens": 5,
+                        "transcription.output.text_tokens": 2,
+                    },
+                ),
+                said,
+            ],
+        )
+
 
 class ToolTests(OfflineCase):
     def setUp(self) -> None:
@@ -751,7 +1060,7 @@ class ErrorTests(OfflineCase):
             ("beta_api_shape_disabled", True, 0),
             ("session_expired", False, 0),
             ("server_error", False, 0),
-            ("rate_limit_exceeded", False, provider.RATE_LIMIT_PAUSE),
+            ("rate_limit_exceeded", False, errors.RATE_LIMIT_PAUSE),
         ):
             self.start()
             self.make_ready()
@@ -766,7 +1075,7 @@ class ErrorTests(OfflineCase):
         self.start()
         self.make_ready()
         self.come(error("server_error"))
-        self.clock.advance(provider.PROBLEM_COUNTS - 0.1)
+        self.clock.advance(PROBLEM_COUNTS - 0.1)
         self.assertIn("server_error", self.provider.health())
         self.clock.advance(0.2)
         self.assertEqual(self.provider.health(), "")
@@ -837,11 +1146,11 @@ class ErrorTests(OfflineCase):
         self.make_ready()
         with capturedLogs() as logs:
             for _ in range(3):
-                self.come(*(provider.MOST_BAD_EVENTS * [b"{"]), created(), done())
+                self.come(*(MOST_BAD_EVENTS * [b"{"]), created(), done())
         self.assertEqual(len(logs), 1)
         self.assertIn(CALL_ID, formatEvent(logs[0]))
         self.talk.received(b"\0", True)
-        self.come(*(provider.MOST_BAD_EVENTS * [b"[" * 200_000]))
+        self.come(*(MOST_BAD_EVENTS * [b"[" * 200_000]))
         self.assertFalse(self.loss().final)
 
     def test_an_error_of_our_own_ends_it_in_order(self) -> None:
@@ -865,6 +1174,7 @@ class ErrorTests(OfflineCase):
             called("a"),
             {"type": "input_audio_buffer.speech_started"},
             {"type": "input_audio_buffer.speech_stopped"},
+            transcribed({"type": "duration", "seconds": 1}),
             failed("odd"),
             created("resp_2"),
             delta(b"\xff" * 80, "item_2", "resp_2"),
@@ -872,7 +1182,7 @@ class ErrorTests(OfflineCase):
             error("server_error"),
         ]
         names: list[str] = []
-        for at in range(12):
+        for at in range(14):
 
             def close(name: str) -> None:
                 if len(self.listener.told) > at:  # noqa: B023  # called in this turn
@@ -920,6 +1230,7 @@ SEEDS: list[Any] = [
         "item_id": "i",
         "transcript": "x",
     },
+    transcribed({"type": "duration", "seconds": 1}),
     {"type": "something.new"},
     b"{",
     b'{"type":"response.done"}',
@@ -940,9 +1251,12 @@ ACTS: list[Callable[[Conversation], None]] = [
 
 class AnyOrderTests(OfflineCase):
     @settings(max_examples=300)
-    @given(st.lists(st.sampled_from(SEEDS) | st.sampled_from(ACTS), max_size=40))
-    def test_no_order_of_events_breaks_it(self, story: list[Any]) -> None:
-        self.start()
+    @given(
+        st.lists(st.sampled_from(SEEDS) | st.sampled_from(ACTS), max_size=40),
+        st.sampled_from(["server_vad", "none"]),
+    )
+    def test_no_order_of_events_breaks_it(self, story: list[Any], kind: str) -> None:
+        self.start(replace(BRIEF, turn_detection=TurnDetection(kind)))
         self.make_ready()
         for step in story:
             if callable(step):
@@ -1052,6 +1366,110 @@ class TalkTests(ServiceCase):
                 self.assertIn(talk.agent_rate, (8000, 24000))
                 self.assertTrue(3590 < talk.expires_in <= 3600)
                 talk.close()
+
+    async def test_the_service_takes_every_brief(self) -> None:
+        simulator = self.serve()
+        words = ("es",), ("Ana",)
+        changes: list[dict[str, Any]] = [
+            {"turn_detection": TurnDetection(idle_timeout_ms=5000)},
+            {"turn_detection": TurnDetection("semantic_vad", eagerness="high")},
+            {"turn_detection": TurnDetection("none")},
+            {"transcription": Transcription("gpt-transcribe", *words)},
+            {"transcription": Transcription("gpt-4o-transcribe", *words)},
+            {"transcription": Transcription("gpt-realtime-whisper", *words)},
+            {"truncation": Truncation("disabled")},
+            {"truncation": Truncation("retention_ratio", 0.8, 8000)},
+            {"model": "gpt-realtime-1.5", "reasoning_effort": "low"},
+            {"reasoning_effort": "low", "max_output_tokens": 900, "speed": 1.2},
+            {"noise_reduction": "near_field", "voice": "voice_12"},
+        ]
+        for change in changes:
+            brief = replace(BRIEF, **change)
+            talk, listener = self.converse(simulator, brief=brief)
+            await listener.until("ready")
+            self.assertEqual(simulator.sessions[-1].model, brief.model)
+            talk.close()
+
+    async def test_a_turn_that_only_we_end_is_heard_and_answered(self) -> None:
+        simulator = self.serve()
+        brief = replace(
+            BRIEF,
+            turn_detection=TurnDetection("none"),
+            transcription=Transcription("whisper-1", ("en",)),
+        )
+        talk, listener = self.converse(simulator, brief=brief)
+        await listener.until("ready")
+        talk.ask()
+        await listener.until("reply_ended")
+        talk.send_audio(tone(800, 8000))
+        talk.ask()
+        await listener.until("reply_ended")
+
+        def told() -> list[Mapping[str, int]]:
+            usage = [event[1] for event in listener.told if event[0] == "usage"]
+            return [counts for counts in usage if "transcription.ms" in counts]
+
+        await self.until(lambda: bool(told()))
+        (words,) = told()
+        self.assertEqual(words, {"transcription.ms": 800})
+        server = simulator.sessions[0]
+        types = [event["type"] for event in server.received]
+        self.assertEqual(types.count("input_audio_buffer.commit"), 1)
+        self.assertNotIn("error", server.sent_types)
+        self.assertNotIn("caller_started", listener.names())
+        # The agent of the service repeats what it heard.
+        _, answer = listener.audio.values()
+        self.assertEqual(len(answer), 16 * 800)
+
+    async def test_usage_arrives_as_the_service_counted_it(self) -> None:
+        told = {
+            "total_tokens": 1000,
+            "input_token_details": {
+                "text_tokens": 300,
+                "audio_tokens": 500,
+                "cached_tokens": 640,
+                "cached_tokens_details": {"text_tokens": 256, "audio_tokens": 384},
+            },
+            "output_token_details": {"text_tokens": 50, "audio_tokens": 150},
+        }
+        talk, listener = self.converse(self.serve(usage=told))
+        await listener.until("ready")
+        talk.ask()
+        _, counts = await listener.until("usage")
+        self.assertEqual(
+            counts,
+            {
+                "total_tokens": 1000,
+                "input.text_tokens": 300,
+                "input.audio_tokens": 500,
+                "input.cached.text_tokens": 256,
+                "input.cached.audio_tokens": 384,
+                "output.text_tokens": 50,
+                "output.audio_tokens": 150,
+            },
+        )
+
+    async def test_one_service_answers_each_call_in_its_language(self) -> None:
+        simulator = self.serve()
+        calls = []
+        for language in ("es", "en"):
+            told = Transcription("gpt-transcribe", (language,))
+            brief = replace(BRIEF, transcription=told)
+            calls.append((language, *self.converse(simulator, brief=brief)))
+        for language, talk, listener in calls:
+            await listener.until("ready")
+            talk.ask()
+            _, role, words, _ = await listener.until("transcript")
+            self.assertEqual((role, words), ("assistant", WORDS[language]["greeting"]))
+
+    async def test_words_to_be_said_exactly_are_seen_by_the_service(self) -> None:
+        simulator = self.serve()
+        talk, listener = self.converse(simulator)
+        await listener.until("ready")
+        talk.say("Good morning, Ms Gil.")
+        await listener.until("reply_ended")
+        event = simulator.sessions[0].received[-1]
+        self.assertIn("Good morning, Ms Gil.", event["response"]["instructions"])
 
     async def test_the_greeting_comes_whole_in_every_format(self) -> None:
         simulator = self.serve(reply=((0.0, 700),))
@@ -1242,7 +1660,7 @@ class FaultTests(ServiceCase):
         self.assertLess(len(self.sockets()[0].dataBuffer), 2_000_000)
         for _ in range(30):
             talk.send_audio(bytes(48000))
-        self.assertLessEqual(len(talk._unsent), provider.MOST_UNSENT * 48000)
+        self.assertLessEqual(talk._uplink.waiting, MOST_UNSENT)
         warned = [e for e in logs if e["log_level"] is LogLevel.warn]
         self.assertEqual(len(warned), 1)
         self.assertEqual(listener.names(), ["ready"])

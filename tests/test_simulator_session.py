@@ -354,10 +354,53 @@ class ConfigurationTests(SynchronousTestCase):
             self.assertEqual(line.session.config, before)
 
     def test_only_reasoning_models_reason(self) -> None:
-        session = Session(Knobs(), "gpt-realtime-1.5", "en", 0)
-        update = {"type": "realtime", "reasoning": {"effort": "low"}}
-        (event,) = session.receive({"type": "session.update", "session": update}, 0.0)
-        self.assertEqual(event["error"]["code"], "unsupported_parameter")
+        for model in ("gpt-realtime-1.5", "gpt-realtime-2025-08-28"):
+            session = Session(Knobs(), model, "en", 0)
+            update = {"type": "realtime", "reasoning": {"effort": "low"}}
+            (event,) = session.receive(
+                {"type": "session.update", "session": update}, 0.0
+            )
+            self.assertEqual(event["error"]["code"], "unsupported_parameter")
+
+    def test_semantic_turn_detection_knows_no_levels(self) -> None:
+        line = Line()
+        for field in ("threshold", "silence_duration_ms", "idle_timeout_ms"):
+            turns = {"type": "semantic_vad", field: 0}
+            (event,) = line.update(audio={"input": {"turn_detection": turns}})
+            self.assertEqual(event["error"]["code"], "unknown_parameter", field)
+
+    def test_each_transcription_model_knows_its_own_settings(self) -> None:
+        line = Line()
+        some: dict[str, Any] = {
+            "languages": ["es"],
+            "keywords": ["Ana"],
+            "prompt": "Ana",
+            "language": "es",
+            "delay": "low",
+        }
+        for model, known in {
+            "gpt-transcribe": {"languages", "keywords", "prompt", "language"},
+            "gpt-live-transcribe": {"languages", "keywords", "prompt", "language"},
+            "gpt-4o-transcribe": {"prompt", "language"},
+            "gpt-4o-transcribe-diarize": {"language"},
+            "whisper-1": {"prompt", "language"},
+            "gpt-realtime-whisper": {"language", "delay"},
+        }.items():
+            for name, value in some.items():
+                told = {"model": model, name: value}
+                (event,) = line.update(audio={"input": {"transcription": told}})
+                taken = event["type"] == "session.updated"
+                self.assertEqual(taken, name in known, (model, name))
+
+    def test_the_speed_is_changed_only_between_replies(self) -> None:
+        line = Line()
+        line.send("response.create")
+        for speed, taken in ((1.0, True), (1.2, False)):
+            (event,) = line.update(audio={"output": {"speed": speed}})[:1]
+            self.assertEqual(event["type"] == "session.updated", taken)
+        line.wait(60)
+        (event,) = line.update(audio={"output": {"speed": 1.2}})
+        self.assertEqual(event["session"]["audio"]["output"]["speed"], 1.2)
 
     def test_the_voice_is_fixed_once_it_was_heard(self) -> None:
         line = Line()
@@ -858,6 +901,28 @@ class LanguageTests(SynchronousTestCase):
         line.update(instructions="You are the agent of a clinic.")
         self.assertEqual(line.session.language, "es")
 
+    def test_the_first_language_that_it_speaks_counts(self) -> None:
+        for languages, spoken in (
+            (["fr", "es", "en"], "es"),
+            (["EN"], "en"),
+            (["fr"], "es"),
+            ([], "es"),
+        ):
+            told = {"model": "gpt-transcribe", "languages": languages}
+            line = Line(transcription=told)
+            config = {**line.session.config, "instructions": ""}
+            self.assertEqual(language_of(config, "es"), spoken, languages)
+        for language, spoken in (("en-US", "en"), ("fr", "es")):
+            line = Line(transcription={"model": "whisper-1", "language": language})
+            self.assertEqual(language_of(line.session.config, "es"), spoken)
+
+    def test_a_spanish_session_is_described_in_spanish(self) -> None:
+        line = Line(transcription={"model": "gpt-transcribe", "languages": ["es"]})
+        line.turn(1000)
+        kind = "conversation.item.input_audio_transcription.completed"
+        (event,) = of_type(line.wait(5), kind)
+        self.assertEqual(event["transcript"], "(1,3 segundos de voz)")
+
     def test_the_operators_choice_holds_whatever_the_instructions(self) -> None:
         config = Line().session.config
         english = {**config, "instructions": "You are the agent of a clinic."}
@@ -1041,9 +1106,18 @@ VALID: list[Event] = [
             "type": "realtime",
             "instructions": "x",
             "tools": [HANG_UP],
+            "truncation": {
+                "type": "retention_ratio",
+                "retention_ratio": 0.5,
+                "token_limits": {"post_instructions": 10},
+            },
             "audio": {
-                "input": {"format": {"type": "audio/pcma"}, "turn_detection": TURNS},
-                "output": {"format": {"type": "audio/pcm", "rate": 24000}},
+                "input": {
+                    "format": {"type": "audio/pcma"},
+                    "turn_detection": TURNS,
+                    "transcription": {"model": "gpt-transcribe", "languages": ["es"]},
+                },
+                "output": {"format": {"type": "audio/pcm", "rate": 24000}, "speed": 1},
             },
         },
     },

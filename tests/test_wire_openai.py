@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import permutations
 from types import UnionType
 from typing import Annotated, Any, Required, Union, get_args, get_origin, get_type_hints
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from portero.wire import openai as wire
+from portero.wire import openai_commands as commands
 from portero.wire import openai_errors as errors
 from portero.wire.openai import (
     AudioDelta,
@@ -37,37 +40,46 @@ try:
 except ImportError:
     realtime = None  # type: ignore[assignment]  # the test that needs it says so
 
-SETTINGS = wire.SessionSettings(
+SETTINGS = commands.SessionSettings(
     instructions="Be kind. ¿Sí?",
     voice="marin",
     input_format=wire.PCMU,
     output_format=wire.PCM,
-    turn_detection=wire.ServerVad(0.6, 250, 400, interrupt_response=False),
-    transcription_model="gpt-transcribe",
+    turn_detection=commands.ServerVad(0.6, 250, 400, 8000, interrupt_response=False),
+    transcription=commands.Transcription("gpt-transcribe", ("es", "en"), ("Ana",)),
     noise_reduction="near_field",
-    tools=(wire.FunctionTool("hang_up", "End the call.", {"type": "object"}),),
+    speed=1.2,
+    tools=(commands.FunctionTool("hang_up", "End the call.", {"type": "object"}),),
+    reasoning_effort="low",
+    max_output_tokens=900,
+    truncation=commands.RetentionRatio(0.8, 8000),
+)
+PLAIN = commands.SessionSettings(
+    "", "voice_12", wire.PCMA, wire.PCMA, commands.ServerVad()
 )
 
 CLIENT_EVENTS = {
     "SessionUpdateEventParam": [
-        wire.session_update(SETTINGS, "p1"),
-        wire.formats_update(wire.PCM, wire.PCMA, "p2"),
+        commands.session_update(SETTINGS, "p1"),
+        commands.session_update(PLAIN, "p1"),
+        commands.formats_update(wire.PCM, wire.PCMA, "p2"),
     ],
-    "InputAudioBufferAppendEventParam": [wire.append(b"\x00\x01\x02\x03")],
+    "InputAudioBufferAppendEventParam": [commands.append(b"\x00\x01\x02\x03")],
+    "InputAudioBufferCommitEventParam": [commands.commit("p12")],
     "ConversationItemCreateEventParam": [
-        wire.message("user", "hello", "p3"),
-        wire.message("assistant", "hello", "p4"),
-        wire.message("system", "hello", "p5"),
-        wire.function_output("call_1", "done", "p6"),
+        commands.message("user", "hello", "p3"),
+        commands.message("assistant", "hello", "p4"),
+        commands.message("system", "hello", "p5"),
+        commands.function_output("call_1", "done", "p6"),
     ],
-    "ConversationItemTruncateEventParam": [wire.truncate("item_1", 480, "p7")],
+    "ConversationItemTruncateEventParam": [commands.truncate("item_1", 480, "p7")],
     "ResponseCreateEventParam": [
-        wire.response_create("p8"),
-        wire.response_create("p9", "Good morning."),
+        commands.response_create("p8"),
+        commands.response_create("p9", "Good morning."),
     ],
     "ResponseCancelEventParam": [
-        wire.response_cancel("resp_1", "p10"),
-        wire.response_cancel("", "p11"),
+        commands.response_cancel("resp_1", "p10"),
+        commands.response_cancel("", "p11"),
     ],
 }
 
@@ -140,12 +152,34 @@ FAILED = {
         "error": {"type": "server_error", "code": None, "message": "Oh"},
     },
     "usage": {
-        "total_tokens": 9,
+        "total_tokens": 90,
+        "input_tokens": 70,
+        "output_tokens": 20,
         "input_token_details": {
-            "audio_tokens": 4,
-            "cached_tokens_details": {"text_tokens": 1},
+            "text_tokens": 30,
+            "audio_tokens": 40,
+            "image_tokens": 0,
+            "cached_tokens": 48,
+            "cached_tokens_details": {"text_tokens": 16, "audio_tokens": 32},
         },
+        "output_token_details": {"text_tokens": 5, "audio_tokens": 15},
     },
+}
+USAGE = {
+    "total_tokens": 90,
+    "input.text_tokens": 30,
+    "input.audio_tokens": 40,
+    "input.cached.text_tokens": 16,
+    "input.cached.audio_tokens": 32,
+    "output.text_tokens": 5,
+    "output.audio_tokens": 15,
+}
+BY_TOKEN = {
+    "type": "tokens",
+    "total_tokens": 12,
+    "input_tokens": 9,
+    "output_tokens": 3,
+    "input_token_details": {"text_tokens": 2, "audio_tokens": 7},
 }
 ERROR = {
     "type": "invalid_request_error",
@@ -184,11 +218,25 @@ USED: list[tuple[bytes, wire.Event]] = [
     (server("response.output_audio.done", **IN_ITEM), AudioDone("resp_1", "item_1")),
     (
         server("response.output_audio_transcript.done", **IN_ITEM, transcript="Hi."),
-        Transcript("assistant", "item_1", "Hi."),
+        Transcript("assistant", "item_1", "Hi.", {}),
     ),
     (
         server(TRANSCRIBED, item_id="item_2", transcript="Hello.", obfuscation="xyz"),
-        Transcript("user", "item_2", "Hello."),
+        Transcript("user", "item_2", "Hello.", {}),
+    ),
+    (
+        server(TRANSCRIBED, item_id="item_2", transcript="Hello.", usage=BY_TOKEN),
+        Transcript(
+            "user",
+            "item_2",
+            "Hello.",
+            {
+                "total_tokens": 12,
+                "input.text_tokens": 2,
+                "input.audio_tokens": 7,
+                "output.text_tokens": 3,
+            },
+        ),
     ),
     (
         server("response.output_item.done", response_id="resp_1", item=CALL),
@@ -201,7 +249,7 @@ USED: list[tuple[bytes, wire.Event]] = [
             "failed",
             "",
             ServiceError("server_error", "", "Oh", "", ""),
-            {"total_tokens": 9, "input.audio_tokens": 4},
+            USAGE,
         ),
     ),
     (
@@ -254,12 +302,12 @@ class ClientEventTests(SynchronousTestCase):
     def test_the_comparison_finds_what_the_service_would_refuse(self) -> None:
         need(realtime is not None, "the package openai: pip install openai")
         hint = realtime.ConversationItemTruncateEventParam
-        good = json.loads(wire.truncate("item_1", 480, "p1"))
+        good = json.loads(commands.truncate("item_1", 480, "p1"))
         self.assertIn("no", misfit({**good, "audio_end_ms": 4.5}, hint))
         self.assertIn("unknown", misfit({**good, "more": 1}, hint))
         del good["content_index"]
         self.assertIn("lacks", misfit(good, hint))
-        update = json.loads(wire.session_update(SETTINGS, "p1"))
+        update = json.loads(commands.session_update(SETTINGS, "p1"))
         update["session"]["audio"]["input"]["format"]["rate"] = 8000
         self.assertNotEqual(misfit(update, realtime.SessionUpdateEventParam), "")
 
@@ -271,6 +319,7 @@ class ClientEventTests(SynchronousTestCase):
             "silence_duration_ms": 400,
             "create_response": True,
             "interrupt_response": False,
+            "idle_timeout_ms": 8000,
         }
         expected = {
             "type": "realtime",
@@ -280,12 +329,17 @@ class ClientEventTests(SynchronousTestCase):
                 "input": {
                     "format": {"type": "audio/pcmu"},
                     "turn_detection": turn_detection,
-                    "transcription": {"model": "gpt-transcribe"},
+                    "transcription": {
+                        "model": "gpt-transcribe",
+                        "languages": ["es", "en"],
+                        "keywords": ["Ana"],
+                    },
                     "noise_reduction": {"type": "near_field"},
                 },
                 "output": {
                     "format": {"type": "audio/pcm", "rate": 24000},
                     "voice": "marin",
+                    "speed": 1.2,
                 },
             },
             "tools": [
@@ -297,19 +351,88 @@ class ClientEventTests(SynchronousTestCase):
                 }
             ],
             "tool_choice": "auto",
+            "reasoning": {"effort": "low"},
+            "max_output_tokens": 900,
+            "truncation": {
+                "type": "retention_ratio",
+                "retention_ratio": 0.8,
+                "token_limits": {"post_instructions": 8000},
+            },
         }
-        event = json.loads(wire.session_update(SETTINGS, "p1"))
+        event = json.loads(commands.session_update(SETTINGS, "p1"))
         self.assertEqual(event.pop("session"), expected)
         self.assertEqual(event, {"type": "session.update", "event_id": "p1"})
 
+    def test_a_session_update_leaves_out_what_was_not_set(self) -> None:
+        session = json.loads(commands.session_update(PLAIN, "p1"))["session"]
+        self.assertEqual(
+            set(session), {"type", "output_modalities", "instructions", "audio"}
+        )
+        given, wanted = session["audio"]["input"], session["audio"]["output"]
+        self.assertEqual(set(given), {"format", "turn_detection"})
+        self.assertNotIn("idle_timeout_ms", given["turn_detection"])
+        self.assertEqual(set(wanted), {"format", "voice"})
+        self.assertEqual(wanted["voice"], {"id": "voice_12"})
+
+    def part(self, path: str, **changes: Any) -> Any:
+        """@return: What is there in the session update with these settings."""
+        settings = replace(SETTINGS, **changes)
+        found = json.loads(commands.session_update(settings, "p1"))["session"]
+        for name in path.split("."):
+            found = found[name]
+        return found
+
+    def test_turn_detection_has_the_fields_of_its_kind_and_no_others(self) -> None:
+        path = "audio.input.turn_detection"
+        self.assertEqual(
+            self.part(path, turn_detection=commands.SemanticVad("high", False)),
+            {
+                "type": "semantic_vad",
+                "eagerness": "high",
+                "create_response": True,
+                "interrupt_response": False,
+            },
+        )
+        self.assertIsNone(self.part(path, turn_detection=None))
+
+    def test_each_transcription_model_is_told_what_it_takes(self) -> None:
+        many: dict[str, object]
+        many = {"languages": ["es", "en"], "keywords": ["Ana", "Gil"]}
+        one: dict[str, object] = {"language": "es"}
+        for model, more in {
+            "gpt-transcribe": many,
+            "gpt-live-transcribe": many,
+            "gpt-transcribe-2026-10-01": many,
+            "whisper-1": {**one, "prompt": "Ana, Gil"},
+            "gpt-4o-transcribe": {**one, "prompt": "Ana, Gil"},
+            "gpt-4o-mini-transcribe-2025-12-15": {**one, "prompt": "Ana, Gil"},
+            "gpt-4o-transcribe-diarize": one,
+            "gpt-realtime-whisper": one,
+            "my-deployment": one,
+        }.items():
+            wanted = commands.Transcription(model, ("es", "en"), ("Ana", "Gil"))
+            told = self.part("audio.input.transcription", transcription=wanted)
+            self.assertEqual(told, {"model": model, **more})
+            bare = commands.Transcription(model)
+            told = self.part("audio.input.transcription", transcription=bare)
+            self.assertEqual(told, {"model": model})
+
+    def test_truncation_is_a_word_or_a_ratio(self) -> None:
+        self.assertEqual(self.part("truncation", truncation="disabled"), "disabled")
+        ratio = commands.RetentionRatio(0.5)
+        self.assertEqual(
+            self.part("truncation", truncation=ratio),
+            {"type": "retention_ratio", "retention_ratio": 0.5},
+        )
+
     def test_an_append_is_json_with_the_audio_in_base64(self) -> None:
         audio = bytes(range(256))
-        event = json.loads(wire.append(audio))
+        event = json.loads(commands.append(audio))
         self.assertEqual(event["type"], "input_audio_buffer.append")
         self.assertEqual(event["audio"], b64encode(audio).decode())
 
     def test_half_a_surrogate_pair_can_be_sent(self) -> None:
-        event = json.loads(wire.message("user", "a\ud800b", "p1"))
+        event = json.loads(commands.message("user", "a\ud800b", "p1"))
         self.assertEqual(event["item"]["content"][0]["text"], "a?b")
 
 
@@ -364,6 +487,91 @@ class ServerEventTests(SynchronousTestCase):
         assert isinstance(event, ResponseDone)
         assert event.error is not None
         self.assertEqual(event.error.message, "quota")
+
+    def used(self, **details: Any) -> Mapping[str, int]:
+        usage = {"input_token_details": details}
+        event = wire.parse(server("response.done", response={"usage": usage}))
+        assert isinstance(event, ResponseDone)
+        return event.usage
+
+    def test_cached_tokens_are_told_together_where_they_are_not_told_apart(
+        self,
+    ) -> None:
+        for told, counts in (
+            ({"cached_tokens": 30}, {"input.cached_tokens": 30}),
+            ({"cached_tokens": 30, "cached_tokens_details": {}}, None),
+            ({"cached_tokens": 30, "cached_tokens_details": [5]}, None),
+            (
+                {"cached_tokens": 30, "cached_tokens_details": {"audio_tokens": 9}},
+                {"input.cached.audio_tokens": 9},
+            ),
+        ):
+            given = {"text_tokens": 20, "audio_tokens": 40}
+            expected = counts or {"input.cached_tokens": 30}
+            found = self.used(**given, **told)
+            cached = {n: v for n, v in found.items() if "cached" in n}
+            self.assertEqual(cached, expected)
+
+    def test_no_more_is_cached_than_was_given(self) -> None:
+        apart = {"text_tokens": 50, "audio_tokens": 1 << 39}
+        self.assertEqual(
+            self.used(text_tokens=20, cached_tokens_details=apart),
+            {
+                "input.text_tokens": 20,
+                "input.cached.text_tokens": 20,
+                "input.cached.audio_tokens": 0,
+            },
+        )
+        self.assertEqual(
+            self.used(audio_tokens=20, cached_tokens=21)["input.cached_tokens"], 20
+        )
+
+    def transcribed(self, usage: object) -> Mapping[str, int]:
+        event = wire.parse(
+            server(TRANSCRIBED, item_id="i", transcript="x", usage=usage)
+        )
+        assert isinstance(event, Transcript)
+        return event.usage
+
+    def test_a_transcription_is_paid_by_time_or_by_token(self) -> None:
+        for usage, counts in (
+            ({"type": "duration", "seconds": 2.3456}, {"ms": 2346}),
+            ({"type": "duration", "seconds": 3}, {"ms": 3000}),
+            ({"type": "duration", "seconds": 0}, {"ms": 0}),
+            (
+                {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12},
+                {
+                    "total_tokens": 12,
+                    "input.audio_tokens": 9,
+                    "output.text_tokens": 3,
+                },
+            ),
+            (None, {}),
+            ("free", {}),
+            ({}, {}),
+        ):
+            self.assertEqual(self.transcribed(usage), counts, usage)
+
+    def test_times_that_are_none_are_nothing(self) -> None:
+        none: list[Any] = [-1, True, "5", None, [], float("nan"), float("inf"), 1e300]
+        for seconds in none:
+            usage = {"type": "duration", "seconds": seconds}
+            found = self.transcribed(usage)
+            self.assertIn(found, ({}, {"ms": 0}), seconds)
+        self.assertEqual(self.transcribed({"seconds": 1e12}), {})
+
+    def test_counts_that_are_none_are_left_out(self) -> None:
+        none: list[Any] = [-1, True, "5", None, 2.5, [], {}, wire.MOST_TOKENS, 10**400]
+        for count in none:
+            self.assertEqual(
+                self.used(text_tokens=count, audio_tokens=4), {"input.audio_tokens": 4}
+            )
+        most = wire.MOST_TOKENS - 1
+        self.assertEqual(self.used(text_tokens=most), {"input.text_tokens": most})
+
+    def test_kinds_of_tokens_that_nobody_knows_are_left_out(self) -> None:
+        junk = {f"kind_{number}": number for number in range(100)}
+        self.assertEqual(self.used(**junk, text_tokens=1), {"input.text_tokens": 1})
 
     def test_arguments_that_are_no_text_are_not_lost(self) -> None:
         item = {**CALL, "arguments": {"why": "bye"}}

@@ -11,10 +11,13 @@ from typing import Any
 
 from portero.simulator.formats import DECODE, RATES, duration_ms
 from portero.simulator.schema import Refused
-
-CALLER_TOKENS_A_SECOND = 10
-AGENT_TOKENS_A_SECOND = 20
-CHARACTERS_A_TOKEN = 4
+from portero.simulator.tokens import (
+    AGENT_TOKENS_A_SECOND,
+    CALLER_TOKENS_A_SECOND,
+    Read,
+    longest_input,
+    text_tokens,
+)
 
 
 class Names:
@@ -38,6 +41,7 @@ class Item:
     @ivar pcm: The sound of a caller's turn, kept for the newest one only.
     @ivar rate: Of C{pcm}, in Hz.
     @ivar idle: The caller said nothing: the idle timeout made this item.
+    @ivar forgotten: The model reads it no more: its context was full.
     """
 
     body: dict[str, Any]
@@ -45,6 +49,7 @@ class Item:
     pcm: bytes = b""
     rate: int = 8000
     idle: bool = False
+    forgotten: bool = False
 
     @property
     def id(self) -> str:
@@ -75,31 +80,6 @@ class Item:
         )
         words = self.text or self.body.get("arguments") or self.body.get("output") or ""
         return text_tokens(words), round(self.audio_ms * rate / 1000)
-
-
-def text_tokens(words: str) -> int:
-    """
-    @return: About how many tokens a text has.
-    """
-    return -(-len(words) // CHARACTERS_A_TOKEN)
-
-
-def transcription_usage(model: str, voice_ms: float, words: str) -> dict[str, Any]:
-    """
-    @param model: The newer ones are paid by token, the others by time.
-    @return: C{usage} of a transcription.
-    """
-    if "transcribe" not in model:
-        return {"type": "duration", "seconds": voice_ms / 1000}
-    heard = round(voice_ms * CALLER_TOKENS_A_SECOND / 1000)
-    written = text_tokens(words)
-    return {
-        "type": "tokens",
-        "input_tokens": heard,
-        "output_tokens": written,
-        "total_tokens": heard + written,
-        "input_token_details": {"text_tokens": 0, "audio_tokens": heard},
-    }
 
 
 def decoded(audio: str, param: str) -> bytes:
@@ -241,42 +221,45 @@ class Conversation:
     def remove(self, id: str) -> None:
         self.items.remove(self.find(id))
 
-    def usage(
-        self, config: dict[str, Any], out_text: int, out_audio: int
-    ) -> dict[str, Any]:
+    def read(self, config: dict[str, Any]) -> Read:
         """
-        Account for one response; what the last one read comes from the cache now.
+        Let the model read all, for one response; what the last one read, it has from
+        the cache now.
 
-        @param config: With the instructions and tools that were in force.
-        @return: C{usage} of C{response.done}.
+        @param config: With the settings that are in force.
         """
         words = config["instructions"]
         if config["tools"]:
             words += json.dumps(config["tools"])
-        in_text, in_audio = text_tokens(words), 0
-        for item in self.items:
-            text, audio = item.tokens()
-            in_text, in_audio = in_text + text, in_audio + audio
-        cached_text = min(self._cached[0], in_text)
-        cached_audio = min(self._cached[1], in_audio)
-        self._cached = (in_text, in_audio)
-        return {
-            "total_tokens": in_text + in_audio + out_text + out_audio,
-            "input_tokens": in_text + in_audio,
-            "output_tokens": out_text + out_audio,
-            "input_token_details": {
-                "text_tokens": in_text,
-                "audio_tokens": in_audio,
-                "image_tokens": 0,
-                "cached_tokens": cached_text + cached_audio,
-                "cached_tokens_details": {
-                    "text_tokens": cached_text,
-                    "audio_tokens": cached_audio,
-                    "image_tokens": 0,
-                },
-            },
-            "output_token_details": {
-                "text_tokens": out_text,
-                "audio_tokens": out_audio,
-            },
-        }
+        told = text_tokens(words)
+        if self._forget(config, told):
+            self._cached = min(self._cached[0], told), 0  # a cache knows beginnings
+        counts = [item.tokens() for item in self.items if not item.forgotten]
+        text = told + sum(count[0] for count in counts)
+        audio = sum(count[1] for count in counts)
+        cached, self._cached = self._cached, (text, audio)
+        return Read(text, audio, min(cached[0], text), min(cached[1], audio))
+
+    def _forget(self, config: dict[str, Any], told: int) -> bool:
+        """
+        Truncate: forget the oldest items when there are too many tokens in them.
+
+        @param told: Tokens of the instructions, which stay.
+        @return: Whether something was forgotten.
+        """
+        how, most = config["truncation"], longest_input(config["model"]) - told
+        kept_share = 1.0
+        if isinstance(how, dict):
+            limits = how.get("token_limits", {})
+            most = limits.get("post_instructions", most)
+            kept_share = how["retention_ratio"]
+        kept = [item for item in self.items if not item.forgotten]
+        size = sum(sum(item.tokens()) for item in kept)
+        if size <= most or how == "disabled":
+            return False
+        for item in kept[:-1]:  # the newest is what is to be answered
+            if size <= most * kept_share:
+                break
+            item.forgotten = True
+            size -= sum(item.tokens())
+        return len(kept) > 1

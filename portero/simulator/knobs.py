@@ -40,6 +40,12 @@ class Knobs:
     answers: bool = True
     """False: no response ever starts, whatever is said or asked."""
 
+    # What it costs.
+    usage: Mapping[str, object] | None = None
+    """C{usage} of every response that did not fail, instead of what was counted."""
+    transcription_usage: Mapping[str, object] | None = None
+    """The same of every transcription of the caller."""
+
     # Answers that are wrong.
     hide: frozenset[str] = frozenset()
     """Types of events that are not sent: C{session.created}, C{response.created}..."""

@@ -100,13 +100,13 @@ def tones(reply: Sequence[tuple[float, int]]) -> Speech:
 
 def language_of(config: dict[str, Any], wanted: str) -> str:
     """
-    @param config: The session; its transcription's language decides first.
+    @param config: The session; its transcription's languages decide first.
     @param wanted: The operator's choice, which is next. English, what one gets without
         choosing, gives way to instructions in another language.
     """
     asked = config["audio"]["input"]["transcription"] or {}
-    for tag in (asked.get("language"), *asked.get("languages", ())[:1]):
-        if tag and tag[:2].lower() in WORDS:
+    for tag in (asked.get("language", ""), *asked.get("languages", ())):
+        if tag[:2].lower() in WORDS:
             return str(tag[:2].lower())
     if wanted != "en":
         return wanted

@@ -9,16 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from portero.resample import Resampler
-from portero.simulator.conversation import (
-    AGENT_TOKENS_A_SECOND,
-    Conversation,
-    Item,
-    Names,
-    text_tokens,
-)
+from portero.simulator.conversation import Conversation, Item, Names
 from portero.simulator.formats import ENCODE, RATES, as_object
 from portero.simulator.knobs import Knobs
 from portero.simulator.persona import Call, Output, Speech
+from portero.simulator.tokens import AGENT_TOKENS_A_SECOND, text_tokens, usage
 
 Event = dict[str, Any]
 
@@ -76,6 +71,7 @@ class Response:
         self._knobs = knobs
         self._random = random.Random(knobs.seed)
         self._began = now
+        self._read = conversation.read(asked.config)
         self._output: list[Item] = []
         self._open: _Open | None = None
         self._text = not self._audible()
@@ -292,9 +288,8 @@ class Response:
         body = self._body(status)
         body["status_details"] = details
         if status != "failed":
-            body["usage"] = self._conversation.usage(
-                self.asked.config, out_text, out_audio
-            )
+            told = self._knobs.usage
+            body["usage"] = told or usage(self._read, out_text, out_audio)
         return [self._event("response.done", response=body)]
 
     def _body(self, status: str) -> dict[str, Any]:

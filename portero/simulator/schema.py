@@ -14,6 +14,17 @@ Check = Callable[[object, str], None]
 DEEPEST = 64
 """Levels of free-form JSON, such as a function's parameters."""
 
+ACCOUNT_CODES = (
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "billing_hard_limit_reached",
+    "invalid_api_key",
+    "account_deactivated",
+    "server_error",
+    "rate_limit_exceeded",
+)
+"""Codes that are also their own C{error.type}."""
+
 
 class Refused(Exception):
     """
@@ -37,6 +48,14 @@ class Refused(Exception):
         self.message = message
         self.param = param
         self.kind = kind
+
+    @classmethod
+    def by_code(cls, code: str) -> Refused:
+        """
+        @return: A refusal of which nothing but the code is known.
+        """
+        kind = code if code in ACCOUNT_CODES else "invalid_request_error"
+        return cls(code, f"Refused: {code}.", None, kind)
 
 
 NAMES = {

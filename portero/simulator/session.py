@@ -13,13 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from portero.simulator.conversation import (
-    Conversation,
-    Item,
-    Names,
-    decoded,
-    transcription_usage,
-)
+from portero.simulator.conversation import Conversation, Item, Names, decoded
 from portero.simulator.formats import as_object, duration_ms
 from portero.simulator.hearing import Hearing
 from portero.simulator.knobs import Knobs
@@ -27,6 +21,7 @@ from portero.simulator.persona import described, language_of, plan
 from portero.simulator.response import Asked, Event, Response
 from portero.simulator.schema import Refused
 from portero.simulator.settings import defaults, for_response, updated
+from portero.simulator.tokens import transcription_usage
 from portero.simulator.vad import Started
 from portero.simulator.vocabulary import CLIENT_EVENT
 
@@ -35,17 +30,6 @@ TRANSCRIPTION_S = 0.2
 SHORTEST_COMMIT_MS = 100
 LEAD_MS, TAIL_MS = 100, 160
 """Kept of a parroted turn before its first and after its last sound."""
-
-ACCOUNT_CODES = (
-    "insufficient_quota",
-    "credit_balance_exhausted",
-    "billing_hard_limit_reached",
-    "invalid_api_key",
-    "account_deactivated",
-    "server_error",
-    "rate_limit_exceeded",
-)
-"""Codes that are also their own C{error.type}."""
 
 
 class Session:
@@ -164,13 +148,15 @@ class Session:
     # Session
 
     def _session_update(self, event: Event, now: float) -> list[Event]:
-        if self.knobs.update_error:
-            code, self.knobs = (
-                self.knobs.update_error,
-                replace(self.knobs, update_error=None),
-            )
-            raise _by_code(code)
-        self.config = updated(self.config, event["session"], self._spoken)
+        code, self.knobs = (
+            self.knobs.update_error,
+            replace(self.knobs, update_error=None),
+        )
+        if code:
+            raise Refused.by_code(code)
+        self.config = updated(
+            self.config, event["session"], self._spoken, bool(self._active)
+        )
         self._configure()
         told = self.config
         if self.knobs.claimed_format:
@@ -262,7 +248,8 @@ class Session:
         kind = "conversation.item.input_audio_transcription"
         model = self.config["audio"]["input"]["transcription"].get("model", "")
         place = {"item_id": item.id, "content_index": 0}
-        usage = transcription_usage(model, voice_ms, words)
+        usage = self.knobs.transcription_usage
+        usage = usage or transcription_usage(model, voice_ms, words)
         for event in (
             self._event(f"{kind}.delta", **place, delta=words),
             self._event(f"{kind}.completed", **place, transcript=words, usage=usage),
@@ -351,12 +338,12 @@ class Session:
                 f"{self._active.id}. Wait until the response is finished before "
                 "creating a new one.",
             )
-        if self.knobs.create_error:
-            code, self.knobs = (
-                self.knobs.create_error,
-                replace(self.knobs, create_error=None),
-            )
-            raise _by_code(code)
+        code, self.knobs = (
+            self.knobs.create_error,
+            replace(self.knobs, create_error=None),
+        )
+        if code:
+            raise Refused.by_code(code)
         config = for_response(self.config, asked, self._spoken)
         items = self.conversation.items
         if "input" in asked:
@@ -453,8 +440,3 @@ class Session:
     def _shown(self, events: list[Event]) -> list[Event]:
         hidden = self.knobs.hide
         return [event for event in events if event["type"] not in hidden]
-
-
-def _by_code(code: str) -> Refused:
-    kind = code if code in ACCOUNT_CODES else "invalid_request_error"
-    return Refused(code, f"Refused: {code}.", None, kind)

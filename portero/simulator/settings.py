@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -22,6 +23,7 @@ from portero.simulator.schema import (
     tagged,
     text,
 )
+from portero.simulator.tokens import longest_input, reasons
 
 VOICES = [
     "alloy",
@@ -221,6 +223,14 @@ TURN_DEFAULTS: dict[str, dict[str, object]] = {
     },
 }
 
+TRANSCRIBERS = {
+    "languages": re.compile("gpt-(live-)?transcribe"),
+    "keywords": re.compile("gpt-(live-)?transcribe"),
+    "prompt": re.compile("(?!gpt-realtime-whisper|gpt-4o-transcribe-diarize)"),
+    "delay": re.compile("gpt-realtime-whisper"),
+}
+"""The models of transcription that know a setting, where not all do."""
+
 OWN_SETTINGS = (
     "instructions",
     "output_modalities",
@@ -264,12 +274,13 @@ def defaults(session_id: str, model: str, expires_at: int) -> dict[str, Any]:
 
 
 def updated(
-    config: dict[str, Any], patch: dict[str, Any], spoken: bool
+    config: dict[str, Any], patch: dict[str, Any], spoken: bool, busy: bool
 ) -> dict[str, Any]:
     """
     @param config: The present configuration; it is left as it is.
     @param patch: C{session} of the update, already through L{SESSION}.
     @param spoken: Whether the agent has been heard: its voice is fixed then.
+    @param busy: Whether a response is being made: the speed is fixed meanwhile.
     @return: The new configuration: only what the patch names is different.
     @raise Refused: The update asks for something that cannot be had.
     """
@@ -298,7 +309,14 @@ def updated(
             )
         new["audio"][side].update(part)
     _check_transcription(new["audio"]["input"])
-    _check_voice(config["audio"]["output"], audio.get("output", {}), spoken, "session")
+    old = config["audio"]["output"]
+    _check_voice(old, audio.get("output", {}), spoken, "session")
+    if busy and new["audio"]["output"]["speed"] != old["speed"]:
+        raise Refused(
+            "invalid_value",
+            "The speed cannot be changed while a response is in progress.",
+            "session.audio.output.speed",
+        )
     return new
 
 
@@ -342,15 +360,23 @@ def _turns(old: dict[str, Any] | None, patch: dict[str, Any]) -> dict[str, Any]:
 
 def _check_model(model: str, patch: dict[str, Any]) -> None:
     """
-    Refuse what only the reasoning models know.
+    Refuse what only the reasoning models know, and what is too much for this one.
     """
     for name in ("reasoning", "parallel_tool_calls"):
-        if name in patch and not model.startswith("gpt-realtime-2"):
+        if name in patch and not reasons(model):
             raise Refused(
                 "unsupported_parameter",
                 f"Unsupported parameter: '{name}' is not supported with this model.",
                 f"session.{name}",
             )
+    truncation, most = patch.get("truncation"), longest_input(model)
+    limits = truncation.get("token_limits", {}) if isinstance(truncation, dict) else {}
+    if limits.get("post_instructions", 0) > most:
+        raise Refused(
+            "integer_above_max_value",
+            f"Expected a value <= {most}: this model cannot read more tokens.",
+            "session.truncation.token_limits.post_instructions",
+        )
 
 
 def _check_transcription(audio_input: dict[str, Any]) -> None:
@@ -359,13 +385,15 @@ def _check_transcription(audio_input: dict[str, Any]) -> None:
     """
     asked = audio_input["transcription"] or {}
     where = "session.audio.input.transcription"
+    model = asked.get("model", "")
     if "language" in asked and "languages" in asked:
         raise Refused(
             "invalid_value", "Give 'language' or 'languages', not both.", where
         )
-    if "delay" in asked and asked.get("model") != "gpt-realtime-whisper":
-        raise Refused(
-            "unsupported_parameter",
-            "'delay' is only supported with gpt-realtime-whisper.",
-            f"{where}.delay",
-        )
+    for name, knows in TRANSCRIBERS.items():
+        if name in asked and model and not knows.match(model):
+            raise Refused(
+                "unsupported_parameter",
+                f"Unsupported parameter: '{name}' is not supported with {model}.",
+                f"{where}.{name}",
+            )

@@ -1,8 +1,9 @@
 """
-OpenAI Realtime, generally available shape: events to and from JSON text.
+OpenAI Realtime, generally available shape: the events of the service, from JSON text.
+L{portero.wire.openai_commands} is what it is told.
 
-Beta names of server events are accepted too. Unknown events become L{Ignored} and
-unknown fields are not looked at, so that the service may add both.
+Beta names are accepted too. Unknown events become L{Ignored} and unknown fields are not
+looked at, so that the service may add both.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from __future__ import annotations
 import json
 import re
 from binascii import Error as Base64Error
-from binascii import a2b_base64, b2a_base64
+from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from portero.errors import PorteroError
@@ -26,9 +26,6 @@ PCM_RATE: Final = 24000
 
 class EventError(PorteroError):
     """What came is no event; the message says why, in a few words."""
-
-
-# From the service
 
 
 class SessionCreated(NamedTuple):
@@ -70,6 +67,8 @@ class Transcript(NamedTuple):
     role: str
     item_id: str
     text: str
+    usage: Mapping[str, int]
+    """Of a transcription: C{input.}, C{output.} as for L{ResponseDone}, or C{ms}."""
 
 
 class FunctionCall(NamedTuple):
@@ -87,6 +86,10 @@ class ResponseDone(NamedTuple):
     reason: str
     error: ServiceError | None
     usage: Mapping[str, int]
+    """
+    Tokens: C{total_tokens}; C{text_tokens} and C{audio_tokens} after C{input.},
+    C{input.cached.} and C{output.}; C{input.cached_tokens} if they are not told apart.
+    """
 
 
 class ServiceError(NamedTuple):
@@ -243,11 +246,13 @@ def _audio_done(fields: Mapping[str, Any]) -> Event:
 
 
 def _agent_transcript(fields: Mapping[str, Any]) -> Event:
-    return Transcript("assistant", _id(fields, "item_id"), _text(fields["transcript"]))
+    words = _text(fields["transcript"])
+    return Transcript("assistant", _id(fields, "item_id"), words, {})
 
 
 def _caller_transcript(fields: Mapping[str, Any]) -> Event:
-    return Transcript("user", _id(fields, "item_id"), _text(fields["transcript"]))
+    words, usage = _text(fields["transcript"]), _part(fields.get("usage"))
+    return Transcript("user", _id(fields, "item_id"), words, _transcribed(usage))
 
 
 def _item_done(fields: Mapping[str, Any]) -> Event:
@@ -290,24 +295,56 @@ def _response_done(fields: Mapping[str, Any]) -> Event:
         _text(response.get("status")) or "completed",
         one_line(_text(details.get("reason"))),
         service_error(error) if error else None,
-        dict(_flat_usage(_part(response.get("usage")))),
+        _usage(_part(response.get("usage"))),
     )
 
 
 MOST_TOKENS: Final = 1 << 40
+"""And milliseconds: more is no figure of a call."""
 
 
-def _flat_usage(
-    usage: Mapping[str, Any], prefix: str = ""
-) -> Iterable[tuple[str, int]]:
+_KINDS: Final = ("text_tokens", "audio_tokens")
+
+
+def _counts(told: Mapping[str, Any], names: Iterable[str]) -> dict[str, int]:
+    found = {name: told.get(name) for name in names}
+    return {
+        name: value
+        for name, value in found.items()
+        if type(value) is int and 0 <= value < MOST_TOKENS
+    }
+
+
+def _usage(told: Mapping[str, Any]) -> dict[str, int]:
     """C{input_token_details.audio_tokens} becomes C{input.audio_tokens}."""
-    for name, value in usage.items():
-        if isinstance(value, dict):
-            if not prefix:
-                part = name.removesuffix("_token_details")
-                yield from _flat_usage(value, part + ".")
-        elif type(value) is int and 0 <= value < MOST_TOKENS:
-            yield prefix + str(name), value
+    details = _part(told.get("input_token_details"))
+    given = _counts(details, _KINDS)
+    made = _counts(_part(told.get("output_token_details")), _KINDS)
+    found = _counts(told, ["total_tokens"])
+    found.update({f"input.{name}": value for name, value in given.items()})
+    found.update({f"output.{name}": value for name, value in made.items()})
+    # The cached ones are among the given ones: more would be a price below nothing.
+    cached = _counts(_part(details.get("cached_tokens_details")), _KINDS)
+    for name, value in cached.items():
+        found[f"input.cached.{name}"] = min(value, given.get(name, 0))
+    if not cached:
+        for value in _counts(details, ["cached_tokens"]).values():
+            found["input.cached_tokens"] = min(value, sum(given.values()))
+    return found
+
+
+def _transcribed(told: Mapping[str, Any]) -> dict[str, int]:
+    """The usage of a transcription, which is paid by time or by token."""
+    if "seconds" in told:
+        ms = _number(told["seconds"]) * 1000
+        return {"ms": round(ms)} if 0 <= ms < MOST_TOKENS else {}
+    found, whole = _usage(told), _counts(told, ["input_tokens", "output_tokens"])
+    if not any(name.startswith("input.") for name in found) and "input_tokens" in whole:
+        found["input.audio_tokens"] = whole["input_tokens"]
+    # It has no details of its output, which is always text.
+    if "output_tokens" in whole:
+        found.setdefault("output.text_tokens", whole["output_tokens"])
+    return found
 
 
 _READERS: Final[dict[str, Callable[[Mapping[str, Any]], Event]]] = {
@@ -331,173 +368,3 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any]], Event]]] = {
     "response.done": _response_done,
     "error": lambda fields: service_error(fields.get("error") or fields),
 }
-
-
-# To the service
-
-
-@dataclass(frozen=True, slots=True)
-class ServerVad:
-    """Turn detection by level at the service. Times in ms; C{threshold} 0 to 1."""
-
-    threshold: float = 0.5
-    prefix_padding_ms: int = 300
-    silence_duration_ms: int = 500
-    create_response: bool = True
-    interrupt_response: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionTool:
-    """A tool in the flat form of the Realtime API."""
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """All that a C{session.update} of ours may say; one unknown field refuses it."""
-
-    instructions: str
-    voice: str
-    input_format: str
-    output_format: str
-    turn_detection: ServerVad
-    transcription_model: str = ""
-    noise_reduction: str = ""
-    tools: tuple[FunctionTool, ...] = ()
-
-
-def _format_object(name: str) -> dict[str, Any]:
-    return {"type": name, "rate": PCM_RATE} if name == PCM else {"type": name}
-
-
-def _dump(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "replace"
-    )
-
-
-def session_update(settings: SessionSettings, event_id: str) -> bytes:
-    vad = settings.turn_detection
-    given: dict[str, Any] = {
-        "format": _format_object(settings.input_format),
-        "turn_detection": {
-            "type": "server_vad",
-            "threshold": vad.threshold,
-            "prefix_padding_ms": vad.prefix_padding_ms,
-            "silence_duration_ms": vad.silence_duration_ms,
-            "create_response": vad.create_response,
-            "interrupt_response": vad.interrupt_response,
-        },
-    }
-    if settings.transcription_model:
-        given["transcription"] = {"model": settings.transcription_model}
-    if settings.noise_reduction:
-        given["noise_reduction"] = {"type": settings.noise_reduction}
-    session: dict[str, Any] = {
-        "type": "realtime",
-        "output_modalities": ["audio"],
-        "instructions": settings.instructions,
-        "audio": {
-            "input": given,
-            "output": {
-                "format": _format_object(settings.output_format),
-                "voice": settings.voice,
-            },
-        },
-    }
-    if settings.tools:
-        session["tools"] = [
-            {
-                "type": "function",
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": tool.parameters,
-            }
-            for tool in settings.tools
-        ]
-        session["tool_choice"] = "auto"
-    return _dump({"type": "session.update", "event_id": event_id, "session": session})
-
-
-def formats_update(input_format: str, output_format: str, event_id: str) -> bytes:
-    """Change the formats of a session under way, and nothing else."""
-    session = {
-        "type": "realtime",
-        "audio": {
-            "input": {"format": _format_object(input_format)},
-            "output": {"format": _format_object(output_format)},
-        },
-    }
-    return _dump({"type": "session.update", "event_id": event_id, "session": session})
-
-
-def append(audio: bytes) -> bytes:
-    """@param audio: In the session's input format."""
-    return b"".join(
-        (
-            b'{"type":"input_audio_buffer.append","audio":"',
-            b2a_base64(audio, newline=False),
-            b'"}',
-        )
-    )
-
-
-_CONTENT: Final = {
-    "user": "input_text",
-    "system": "input_text",
-    "assistant": "output_text",
-}
-
-
-def message(role: str, text: str, event_id: str) -> bytes:
-    """A text item. @param role: C{user}, C{assistant} or C{system}."""
-    item = {
-        "type": "message",
-        "role": role,
-        "content": [{"type": _CONTENT[role], "text": text}],
-    }
-    return _dump(
-        {"type": "conversation.item.create", "event_id": event_id, "item": item}
-    )
-
-
-def function_output(call_id: str, output: str, event_id: str) -> bytes:
-    item = {"type": "function_call_output", "call_id": call_id, "output": output}
-    return _dump(
-        {"type": "conversation.item.create", "event_id": event_id, "item": item}
-    )
-
-
-def response_create(event_id: str, exact_words: str = "") -> bytes:
-    """@param exact_words: What to say, word for word; empty: what fits."""
-    event: dict[str, Any] = {"type": "response.create", "event_id": event_id}
-    if exact_words:
-        event["response"] = {
-            "instructions": f"Say exactly these words and nothing else: {exact_words}",
-            "tool_choice": "none",
-        }
-    return _dump(event)
-
-
-def response_cancel(response_id: str, event_id: str) -> bytes:
-    """@param response_id: Empty: the one being made, whichever it is."""
-    event = {"type": "response.cancel", "event_id": event_id}
-    if response_id:
-        event["response_id"] = response_id
-    return _dump(event)
-
-
-def truncate(item_id: str, audio_end_ms: int, event_id: str) -> bytes:
-    return _dump(
-        {
-            "type": "conversation.item.truncate",
-            "event_id": event_id,
-            "item_id": item_id,
-            "content_index": 0,
-            "audio_end_ms": audio_end_ms,
-        }
-    )

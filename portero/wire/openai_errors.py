@@ -90,6 +90,16 @@ def in_words(error: ServiceError) -> str:
     return f"{words} ({remedy})" if remedy else words
 
 
+RATE_LIMIT_PAUSE: Final = 1.0
+"""Seconds, when the service does not ask for more."""
+
+
+def least_pause(error: ServiceError) -> float:
+    """@return: Seconds to wait after this error, whatever the service says."""
+    limited = "rate_limit_exceeded" in (error.code, error.type)
+    return RATE_LIMIT_PAUSE if limited else 0.0
+
+
 LONGEST_WISH: Final = 5.0
 """Seconds that a caller can be left waiting because the service wishes it."""
 _WISH: Final = re.compile(r"try again in (\d{1,6}(?:\.\d{1,6})?) ?(ms|s)\b", re.I)
@@ -107,7 +117,7 @@ def wished_pause(words: str) -> float:
 HTTP_REMEDIES: Final = {
     401: "check OPENAI_API_KEY",
     403: "the key may not use this model or project",
-    404: "check OPENAI_REALTIME_MODEL and OPENAI_REALTIME_URL",
+    404: "check the agent's model (or OPENAI_REALTIME_MODEL) and OPENAI_REALTIME_URL",
 }
 
 
