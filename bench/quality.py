@@ -1,5 +1,5 @@
 """
-What the resampler and G.711 do to sound, and what they cost.
+What the resampler, G.711 and the noise gate do to sound, and what they cost.
 
     python bench/quality.py [--prompts DIR] [--clips N]
 
@@ -42,6 +42,7 @@ from portero.audio import (
     ulaw_decode,
     ulaw_encode,
 )
+from portero.gate import Gate
 from portero.resample import Resampler
 
 signal: Any = importlib.import_module("scipy.signal")
@@ -55,6 +56,8 @@ PACKAGES = (
 PAUSE = 0.4
 CLIP_SECONDS = 8.0
 SPEECH_LEVEL = -26.0
+GATE_LEVELS = (-20.0, -26.0, -32.0, -38.0, -44.0)
+GATE_THRESHOLD = 500
 
 
 class Table:
@@ -240,6 +243,16 @@ def measure_cpu(table: Table) -> None:
     )
 
 
+def measure_gate_cpu(table: Table) -> None:
+    rng = np.random.default_rng(1)
+    for name, rms, threshold in (("open", 3000, 200), ("shut", 50, 32767)):
+        frame = to_pcm(rng.normal(0, rms, 160))
+        passed = partial(Gate(8000, threshold).process, frame)
+        table.at_most(
+            f"noise gate, {name}, CPU per 20 ms", 20, cpu_us(passed, 5000), " us"
+        )
+
+
 # G.711
 
 
@@ -421,6 +434,49 @@ def _decimated(sound: Sound) -> Sound:
     return decimated
 
 
+def powers(sound: Sound) -> Sound:
+    """Mean square of each 20 ms."""
+    frames = sound[: len(sound) // 160 * 160].reshape(-1, 160)
+    squares: Sound = (frames**2).mean(axis=1)
+    return squares
+
+
+def gated(sound: Sound) -> Sound:
+    gate = Gate(8000, GATE_THRESHOLD)
+    return to_sound(gate.process(to_pcm(sound)))
+
+
+def hard_gated(sound: Sound) -> Sound:
+    """The usual recipe, for comparison: silence below an RMS of 200."""
+    frames = sound[: len(sound) // 160 * 160].reshape(-1, 160)
+    return (frames * (powers(sound) >= 200**2)[:, np.newaxis]).ravel()
+
+
+def measure_gate(table: Table, judge: Judge, clips: list[Sound]) -> None:
+    """Speech of loud and quiet callers on a clean line, where it should do nothing."""
+    soft, hard, deepest, active, lowered = [], [], 0.0, 0, 0
+    for level in GATE_LEVELS:
+        gain = 10 ** ((level - SPEECH_LEVEL) / 20)
+        quiet = [to_sound(to_pcm(clip * gain)) for clip in clips]
+        lost = [judge.pesq(x, x) - judge.pesq(x, gated(x)) for x in quiet]
+        soft.append(mean(lost))
+        table.info(f"noise gate, speech of {level:g} dBFS: PESQ lost, worst", max(lost))
+        hard.append(
+            mean([judge.pesq(x, x) - judge.pesq(x, hard_gated(x)) for x in quiet])
+        )
+        for x in quiet:
+            before, after = powers(x), powers(gated(x))
+            speech = before[: len(after)] > before.max() / 1000
+            depth = 10 * np.log10(before[: len(after)][speech] / after[speech])
+            deepest = max(deepest, float(depth.max()))
+            active += len(depth)
+            lowered += int(np.count_nonzero(depth > 1))
+    table.at_most("noise gate: PESQ lost, mean at the worst level", 0.05, max(soft))
+    table.info("... by a hard gate at RMS 200, the same", max(hard))
+    table.at_most("noise gate: most taken off an active frame", 12, deepest, " dB")
+    table.info("noise gate: active frames lowered, per cent", 100 * lowered / active)
+
+
 def measure_guesses(table: Table, clips: list[Sound]) -> None:
     """Which coding is it, from 300 ms anywhere in speech?"""
     wrong = unsure = asked = 0
@@ -461,6 +517,7 @@ def measure_speech(table: Table, prompts: Path | None, count: int) -> None:
         return
     judge = Judge(pesq, stoi)
     measure_narrow(table, judge, clips)
+    measure_gate(table, judge, clips)
     coded = sorted(prompts.rglob("*.g722"))
     random.Random(1).shuffle(coded)
     if not (g722 and coded):
@@ -479,6 +536,7 @@ def main() -> int:
     measure_delay(table)
     measure_splits(table)
     measure_cpu(table)
+    measure_gate_cpu(table)
     measure_g711(table)
     measure_speech(table, options.prompts or fetched(), options.clips)
     return 1 if table.missed else 0

@@ -98,12 +98,19 @@ class Playout:
 
     How late an item's pieces came, compared with playing it from its first piece on,
     is how long its start should have waited to have no gap. The worst of the last
-    items says how long the next one waits; not at all, if all came ahead of time.
+    items says how long the next one waits; not at all, if all came ahead of time. A
+    fixed prebuffer learns nothing.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(
+        self, rate: int, *, prebuffer: float = 0.0, most_waiting: float = MAX_WAITING
+    ) -> None:
         """
         @param rate: Of all PCM in and out, in Hz.
+        @param prebuffer: Seconds of audio that an item gathers before it sounds, also
+            after a gap; it waits so long at most, and not once it is ended. 0: as much
+            as the last items teach.
+        @param most_waiting: Seconds of audio that may wait; more is refused.
         """
         self.underruns = 0
         self.notices: list[Notice] = []
@@ -115,13 +122,16 @@ class Playout:
         self._tail = b""
         self._waiting = 0
         self._lates: deque[float] = deque(maxlen=REMEMBERED)
-        self._prefill = FIRST_PREFILL
+        self._fixed = prebuffer > 0
+        self._prefill = prebuffer or FIRST_PREFILL
         self._at_once = True
+        self._most_waiting = most_waiting
         self._set_rate(rate)
 
     def _set_rate(self, rate: int) -> None:
         self.rate = rate
         self._per_second = 2 * rate
+        self._most = round(self._most_waiting * rate) * 2
         self._frame = round(rate * PTIME) * 2
         self._fade = round(rate * FADE)
         self._silence = bytes(self._frame)
@@ -148,9 +158,9 @@ class Playout:
         Queue audio of an item. An item that is not the newest one is taken as new, and
         ends the one before it.
 
-        @return: C{False} when L{MAX_WAITING} is reached: nothing was taken.
+        @return: C{False} when too much would wait: nothing was taken.
         """
-        if self._waiting + len(pcm) > MAX_WAITING * self._per_second:
+        if self._waiting + len(pcm) > self._most:
             return False
         items = self._items
         if not items or items[-1].name != name or items[-1].ended:
@@ -232,7 +242,10 @@ class Playout:
         self._sounding = (
             item.ended
             or now - item.waiting_since >= self._prefill
-            or (self._at_once and item.waiting >= self._prefill * self._per_second)
+            or (
+                self._at_once
+                and item.waiting >= round(self._prefill * self._per_second)
+            )
         )
         return self._sounding
 
@@ -259,7 +272,7 @@ class Playout:
         if item.ended:
             return
         item.ended = True
-        if item.late == _IN_ONE_PIECE:
+        if self._fixed or item.late == _IN_ONE_PIECE:
             return
         self._lates.append(item.late)
         needed = max(self._lates) + PREFILL_MARGIN

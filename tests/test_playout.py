@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -203,6 +203,16 @@ class AccountTests(PlayoutCase):
         (heard,) = self.playout.flush()
         self.assertEqual(heard, Heard("a", 20, 600_020))
         self.play("a", minute * 10)
+
+    def test_how_much_may_wait_can_be_chosen_to_the_sample(self) -> None:
+        for frames in (1, 7, 29, 100, 30000):
+            for rate in (8000, 16000, 24000):
+                self.playout = Playout(8000, most_waiting=frames * PTIME)
+                self.playout.set_rate(rate)
+                most = bytes(frames * rate // 25)
+                self.assertFalse(self.playout.play("a", most + b"\0", self.now))
+                self.assertTrue(self.playout.play("a", most, self.now))
+                self.assertFalse(self.playout.play("b", b"\0", self.now))
 
     def test_the_rate_changes_only_when_nothing_waits(self) -> None:
         self.play("a", counted(160), end=True)
@@ -406,7 +416,7 @@ def stalling(after: float, seconds: float) -> Pattern:
     return reply
 
 
-class PrefillTests(PlayoutCase):
+class ReplyCase(PlayoutCase):
     def reply(self, pattern: Pattern, chance: random.Random) -> tuple[int, float]:
         """
         Play one reply.
@@ -430,6 +440,8 @@ class PrefillTests(PlayoutCase):
         self.now = frame_at
         return self.playout.underruns - before, started - began
 
+
+class PrefillTests(ReplyCase):
     def learn(self, pattern: Pattern) -> tuple[int, float]:
         """
         @return: The gaps of twenty replies after eight to learn from, and the longest
@@ -514,6 +526,71 @@ class PrefillTests(PlayoutCase):
         self.assertEqual(self.frames(3), SILENCE * 3)
         self.now += 0.001
         self.assertNotEqual(self.frame(), SILENCE)
+
+
+class FixedPrebufferTests(ReplyCase):
+    def fix(self, frames: int) -> None:
+        self.playout = Playout(RATE, prebuffer=frames * PTIME)
+
+    def test_it_is_gathered_to_the_byte(self) -> None:
+        for frames in range(1, 51):
+            self.fix(frames)
+            self.assertEqual(self.playout.prefill_ms, frames * 20)
+            pcm = counted(frames * 160)
+            self.play("a", pcm[:-2])
+            self.assertEqual(self.playout.frame(self.now), SILENCE)
+            self.play("a", pcm[-2:])
+            self.assertNotEqual(self.playout.frame(self.now), SILENCE)
+
+    def test_it_is_waited_for_so_long_at_most(self) -> None:
+        self.fix(10)
+        pcm = counted(800)
+        self.play("a", pcm)
+        self.assertEqual(self.frames(10), SILENCE * 10)
+        self.now += 0.001
+        self.assertEqual(self.frame(), pcm[:FRAME])
+
+    def test_an_item_that_is_ended_is_not_waited_for(self) -> None:
+        self.fix(10)
+        pcm = counted(800)
+        self.play("a", pcm, end=True)
+        self.assertEqual(self.frame(), pcm[:FRAME])
+
+    def test_it_is_gathered_again_after_a_gap(self) -> None:
+        self.fix(10)
+        self.play("a", level(1600))
+        self.frames(12)
+        self.play("a", level(1599))
+        self.assertEqual(self.frame(), SILENCE)
+        self.play("a", level(1))
+        self.assertNotEqual(self.frame(), SILENCE)
+        self.assertEqual(self.playout.underruns, 1)
+
+    def test_neither_late_nor_early_audio_changes_it(self) -> None:
+        chance = random.Random(8)
+        self.fix(5)
+        for pattern in (stalling(1.0, 0.3), steady(0.7, 100), steady(4.0, 100)):
+            for _ in range(10):
+                self.reply(pattern, chance)
+            self.assertEqual(self.playout.prefill_ms, 100)
+            self.play("a", level(799))
+            self.assertEqual(self.playout.frame(self.now), SILENCE)
+            self.play("a", level(1))
+            self.assertNotEqual(self.playout.frame(self.now), SILENCE)
+            self.playout.flush()
+            self.frames(2)
+
+    def test_it_covers_stalls_that_are_shorter(self) -> None:
+        chance = random.Random(9)
+        self.fix(20)
+        self.assertEqual(self.reply(stalling(1.0, 0.3), chance)[0], 0)
+        self.fix(10)
+        self.assertEqual(self.reply(stalling(1.0, 0.3), chance)[0], 1)
+
+    def test_a_fast_service_fills_it_with_its_first_piece(self) -> None:
+        self.fix(5)
+        _, wait = self.reply(steady(4.0, 100), random.Random(10))
+        self.assertLessEqual(wait, PTIME)
 
 
 class Operations(RuleBasedStateMachine):
@@ -641,6 +718,11 @@ class OperationsTests(SynchronousTestCase):
         run_state_machine_as_test(
             Operations,
             settings=settings(
-                max_examples=80, stateful_step_count=40, deadline=None, database=None
+                max_examples=80,
+                stateful_step_count=40,
+                deadline=None,
+                database=None,
+                # A busy machine is no fault of what is tested.
+                suppress_health_check=[HealthCheck.too_slow],
             ),
         )

@@ -29,8 +29,9 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from portero.audio import alaw_encode, ulaw_encode
 from portero.interfaces import Heard, ILeg, ILegEvents, IMediaTransport
+from portero.networks import Network
 from portero.pacing import PTIME, TICK, MediaClock
-from portero.transports._admission import MOST_UNIDENTIFIED, Network
+from portero.transports._admission import MOST_UNIDENTIFIED
 from portero.transports.audiosocket import (
     CLOSE_WITHIN,
     IDENTIFY_WITHIN,
@@ -369,6 +370,58 @@ class DownlinkTests(LegCase):
         self.assertEqual(set(transport.writes), {wire.encode(0x13, bytes(960))})
         self.assertEqual((leg.agent_rate, leg.caller_rate), (24000, 8000))
         self.assertEqual(transport.bufferSize, 96000)
+
+
+class PlayoutOptionsTests(LegCase):
+    """The options of the transport, as each of its legs obeys them."""
+
+    far: FakeTransport
+
+    def leg(self, **options: Any) -> AudioSocketLeg:
+        memory = MemoryReactorClock()
+        service = Transport(memory, self.media, **options).listen(
+            "tcp:8089:interface=127.0.0.1", self.calls
+        )
+        service.startService()
+        factory = memory.tcpServers[0][1]
+        leg = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+        assert isinstance(leg, AudioSocketLeg)
+        self.far = FakeTransport()
+        leg.makeConnection(self.far)
+        leg.dataReceived(IDENTITY)
+        self.far.take()
+        return leg
+
+    def frame(self, leg: AudioSocketLeg) -> bytes:
+        leg.frame_due(0.0)
+        (frame,) = self.far.take()
+        return bytes(frame)
+
+    def test_as_many_frames_are_gathered_as_are_asked_for(self) -> None:
+        leg = self.leg(prebuffer_frames=7)
+        self.assertEqual(leg.figures().prefill_ms, 140)
+        leg.play("a", speech(7 * 160 - 1))
+        self.assertEqual(self.frame(leg), SILENT_FRAME)
+        leg.play("a", speech(1))
+        self.assertNotEqual(self.frame(leg), SILENT_FRAME)
+
+    def test_usually_it_is_found_out_how_many_are_needed(self) -> None:
+        leg = self.leg()
+        self.assertEqual(leg.figures().prefill_ms, 60)
+        leg.play("a", speech(3 * 160))
+        self.assertNotEqual(self.frame(leg), SILENT_FRAME)
+
+    def test_no_more_frames_wait_than_are_asked_for(self) -> None:
+        leg = self.leg(queue_frames=100, downlink_rate=24000)
+        self.assertFalse(leg.play("a", bytes(100 * 960 + 2)))
+        self.assertTrue(leg.play("a", bytes(100 * 960)))
+        self.assertFalse(leg.play("a", bytes(2)))
+
+    def test_usually_ten_minutes_may_wait(self) -> None:
+        for options in ({}, {"queue_frames": 0}):
+            leg = self.leg(**options)
+            self.assertTrue(leg.play("a", bytes(600 * 16000)))
+            self.assertFalse(leg.play("a", bytes(2)))
 
 
 class WidebandTests(LegCase):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-Network = IPv4Network | IPv6Network
+from portero.networks import Network, lies_in
 
 LOCAL: Final = "a local socket"
 """The source of connections that have no address."""
@@ -72,8 +71,4 @@ class Admission:
         )
 
     def _allowed(self, host: str) -> bool:
-        if not self._allow:
-            return True
-        address = ip_address(host.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self._allow)
+        return not self._allow or lies_in(host, self._allow)

@@ -35,9 +35,10 @@ from portero.interfaces import (
     IMediaTransport,
     LegFigures,
 )
+from portero.networks import Network
 from portero.pacing import PTIME, CallerTime, MediaClock
-from portero.playout import Playout
-from portero.transports._admission import LOCAL, Admission, Network
+from portero.playout import MAX_WAITING, Playout
+from portero.transports._admission import LOCAL, Admission
 from portero.wire import audiosocket as wire
 
 IDENTIFY_WITHIN = 2.0
@@ -50,6 +51,7 @@ SEND_BUFFER_MS = 2000
 MOST_AHEAD = 60.0
 """Seconds of audio that may come faster than real time: what follows a stall of the
 network, and never an endless supply, which the voice service would be paid for."""
+QUEUE_FRAMES = round(MAX_WAITING / PTIME)
 MOST_TEXT = 16
 """Bytes of a peer's own that are written to the log."""
 
@@ -104,7 +106,11 @@ class AudioSocketLeg(AudioSocketReceiver):
         self._factory = factory
         self._clock = factory.clock
         self._events: ILegEvents | None = None
-        self._playout = Playout(factory.downlink_rate or 8000)
+        self._playout = Playout(
+            factory.downlink_rate or 8000,
+            prebuffer=factory.prebuffer_frames * PTIME,
+            most_waiting=(factory.queue_frames or QUEUE_FRAMES) * PTIME,
+        )
         self._header = b""
         self._direct: Any = None
         """The transport, if it is plain TCP."""
@@ -460,6 +466,8 @@ class AudioSocketFactory(Factory):
         *,
         allow: Sequence[Network] = (),
         downlink_rate: int = 0,
+        prebuffer_frames: int = 0,
+        queue_frames: int = QUEUE_FRAMES,
     ) -> None:
         """
         @param calls: Takes a leg and its call id; gives the leg's C{ILegEvents}, or
@@ -467,10 +475,16 @@ class AudioSocketFactory(Factory):
         @param allow: Networks that may connect. Without any, all may.
         @param downlink_rate: In Hz, of the frames sent; 0 for 8 kHz until Asterisk
             itself sends a wider kind.
+        @param prebuffer_frames: Of 20 ms, that the start of a reply waits for; 0 for as
+            many as the last replies needed.
+        @param queue_frames: Of 20 ms, that may wait; 0 for L{QUEUE_FRAMES}. A voice
+            service that is faster than real time needs room for its longest reply.
         """
         self.clock = clock
         self.media = media
         self.downlink_rate = downlink_rate
+        self.prebuffer_frames = prebuffer_frames
+        self.queue_frames = queue_frames
         self.admission = Admission(clock, allow)
         self._calls = calls
 
@@ -505,11 +519,18 @@ class Transport:
         *,
         allow: Sequence[Network] = (),
         downlink_rate: int = 0,
+        prebuffer_frames: int = 0,
+        queue_frames: int = QUEUE_FRAMES,
     ) -> None:
+        """
+        The options are those of L{AudioSocketFactory}.
+        """
         self._reactor = reactor
         self._media = media
         self._allow = allow
         self._downlink_rate = downlink_rate
+        self._prebuffer_frames = prebuffer_frames
+        self._queue_frames = queue_frames
 
     def listen(self, endpoint: str, calls: Callable[[Any, str], Any]) -> IService:
         factory = AudioSocketFactory(
@@ -518,6 +539,8 @@ class Transport:
             calls,
             allow=self._allow,
             downlink_rate=self._downlink_rate,
+            prebuffer_frames=self._prebuffer_frames,
+            queue_frames=self._queue_frames,
         )
         service: IService = StreamServerEndpointService(
             serverFromString(self._reactor, endpoint), factory
