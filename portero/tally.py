@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from twisted.logger import Logger
 
 from portero.interfaces import LegFigures
+from portero.record import Outcome, Record
 
 
 class Tally:
@@ -37,28 +38,35 @@ class Tally:
             sounded=sounded_ms,
         )
 
-    def summary(
-        self, call_id: str, reason: str, failed: bool, seconds: float, leg: LegFigures
-    ) -> None:
-        """The call is over: one log line."""
+    @property
+    def latency_ms(self) -> int | None:
+        """The median of all turns; C{None} without any."""
         ordered = sorted(self.latencies)
+        return ordered[len(ordered) // 2] if ordered else None
+
+    def summary(self, record: Record, leg: LegFigures) -> None:
+        """The call is over: one log line."""
+        failed = record.outcome is Outcome.FAILED
+        price = "" if record.dollars is None else f" for ${record.dollars:.4f}"
         self.log.info(
-            "call {call_id} ended {how}: {reason}; {seconds:.1f} s, {turns} turns, "
-            "reply after {latency} ms (median), {barge_ins} barge-ins, "
+            "call {call_id} ended {how}: {reason}; agent {agent}, {seconds:.1f} s, "
+            "{turns} turns, reply after {latency} ms (median), {barge_ins} barge-ins, "
             "{underruns} underruns, {frames} frames sent and {skipped} skipped, "
             "lateness p99 {lateness:.2f} ms, {filled} ms of caller audio filled in, "
-            "{tokens} tokens",
-            call_id=call_id,
+            "{tokens} tokens{price}",
+            call_id=record.call_id,
             how="badly" if failed else "well",
-            reason=reason,
-            seconds=seconds,
-            turns=len(ordered),
-            latency=ordered[len(ordered) // 2] if ordered else "-",
-            barge_ins=self.barge_ins,
+            reason=record.reason,
+            agent=record.agent,
+            seconds=record.seconds,
+            turns=record.turns,
+            latency="-" if record.latency_ms is None else record.latency_ms,
+            barge_ins=record.barge_ins,
             underruns=leg.underruns,
             frames=leg.frames_sent,
             skipped=leg.frames_skipped,
             lateness=leg.lateness_p99_ms,
             filled=leg.filled_ms,
-            tokens=self.tokens.get("total_tokens", 0),
+            tokens=record.tokens,
+            price=price,
         )
