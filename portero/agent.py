@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from portero.backoff import Backoff
 from portero.callstate import Event
+from portero.gate import Gate
 from portero.history import History
 from portero.interfaces import (
     Brief,
@@ -54,6 +55,7 @@ class Agent:
         *,
         connect_within: float,
         patience: float,
+        noise_gate: int,
         at_pause: Callable[[], bool],
         post: Callable[[Event], None],
         events: IConversationEvents,
@@ -62,6 +64,7 @@ class Agent:
         @param brief: Without the history, which is kept here.
         @param connect_within: Seconds for all attempts together, until one is ready.
         @param patience: Seconds of these after which the caller is asked for a moment.
+        @param noise_gate: RMS amplitude that always passes it; 0: there is none.
         @param at_pause: Whether neither side is speaking or waiting.
         """
         self.conversation: IConversation | None = None
@@ -73,12 +76,15 @@ class Agent:
         self._timers = timers
         self._connect_within = connect_within
         self._patience = patience
+        self._noise_gate = noise_gate
         self._at_pause = at_pause
         self._post = post
         self._events = events
         self._backoff = Backoff()
         self._begun = False
         """The conversation knows the leg's rates."""
+        self._gate: Gate | None = None
+        self._gate_rate = 0
         self._up = RateMatcher()
         self._down = RateMatcher()
 
@@ -202,9 +208,17 @@ class Agent:
         if not self._begun:
             self._begun = True
             conversation.begin(rate, leg.agent_rate)
+        pcm = self._gated(pcm, rate)
         pcm = self._up.match(pcm, rate, conversation.caller_rate, conversation.piece)
         if pcm:
             conversation.send_audio(pcm)
+
+    def _gated(self, pcm: bytes, rate: int) -> bytes:
+        if not self._noise_gate:
+            return pcm
+        if self._gate is None or self._gate_rate != rate:
+            self._gate, self._gate_rate = Gate(rate, self._noise_gate), rate
+        return self._gate.process(pcm)
 
     def voice(self, pcm: bytes, rate: int) -> bytes:
         """

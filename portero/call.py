@@ -8,55 +8,46 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial, wraps
 from typing import Any, Final, TypeVar, cast
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from portero import callstate
 from portero.agent import Agent
+from portero.assignment import Assignment
 from portero.callstate import Effect, Event, State
 from portero.interfaces import (
-    Brief,
     ICallControl,
     IConversation,
     IConversationEvents,
     ILeg,
     ILegEvents,
-    IVoiceProvider,
     LegFigures,
     Loss,
 )
+from portero.money import Spent
+from portero.record import Outcome, Record
 from portero.talk import Talk
 from portero.tally import Tally
 from portero.timers import Timers
-from portero.toolbox import Toolbox
 
 Method = TypeVar("Method", bound=Callable[..., None])
 
+WIND_UP: Final = (
+    "This call must end soon. Finish what is asked now in a sentence or two, in the "
+    "language of the call, say goodbye, and end the call."
+)
+"""For the agent, when a ceiling of the price is near. Its next reply sees this; it is
+not asked for one, because a caller who is silent costs nothing."""
 
-@dataclass(frozen=True, slots=True)
-class CallSettings:
-    """How calls are held. Durations in seconds."""
-
-    instructions: str
-    voice: str = "marin"
-    greeting: str = ""
-    """Said word for word at the start; empty: the agent greets in its own words."""
-    language: str = "en"
-    """Of the shipped prompts."""
-    reply_within: float = 8.0
-    connect_within: float = 8.0
-    patience: float = 1.5
-    """Time to connect after which the caller is asked for a moment."""
-    drain_within: float = 20.0
-    """The longest goodbye."""
-    silence: float = 60.0
-    """Nobody speaks: after so long the agent asks, after as long again it is over."""
-    longest: float = 3600.0
+REDIRECT_WITHIN: Final = 5.0
+"""Seconds that the PBX may take to fetch the caller."""
 
 
 def _guarded(method: Method) -> Method:
@@ -82,40 +73,48 @@ class Call:
         self,
         call_id: str,
         leg: ILeg,
-        provider: IVoiceProvider,
+        assignment: Assignment,
         clock: IReactorTime,
-        settings: CallSettings,
-        toolbox: Toolbox,
         ended: Callable[[Call], None],
     ) -> None:
-        """@param ended: Called once, when the call is over."""
+        """
+        @param assignment: Who answers, and how.
+        @param ended: Called once, when the call is over and has its L{record}.
+        """
+        settings = assignment.settings
         self.call_id = call_id
+        self.agent = assignment.agent
         self.state = State.IDENTIFYING
         self.failure = ""
         """Why it did not end well; empty when it did."""
         self.reason = ""
+        self.record: Record | None = None
+        """L{None} while it is under way."""
+        self._next = ""
+        """Where the caller goes after it; empty: nowhere, or the dialplan knows."""
         self._leg = leg
-        self._service = provider.summary
+        self._assignment = assignment
         self._clock = clock
         self._settings = settings
-        self._toolbox = toolbox
+        self._meter = assignment.meter
         self._ended = ended
         self._started = clock.seconds()
+        self._began = datetime.now(UTC)
         self._tally = Tally()
         self._timers = Timers(clock, self.crashed)
         self._queue: deque[Event] = deque()
         self._working = False
         self._agent = Agent(
-            provider,
-            Brief(call_id, settings.instructions, settings.voice, toolbox.tools),
+            assignment.provider,
+            assignment.brief,
             self._timers,
             connect_within=settings.connect_within,
             patience=settings.patience,
+            noise_gate=settings.noise_gate,
             at_pause=lambda: self._talk.at_pause,
             post=self._post,
             events=self,
         )
-
         self._talk = Talk(
             call_id,
             leg,
@@ -133,9 +132,13 @@ class Call:
 
     def snapshot(self) -> dict[str, Any]:
         """The call as it stands, for the status resource."""
-        figures, tally = self._figures(), self._tally
+        figures, tally, facts = self._figures(), self._tally, self._assignment.facts
         return {
             "id": self.call_id,
+            "agent": self.agent,
+            "caller_name": facts.caller_name,
+            "caller_number": facts.caller_number,
+            "called_number": facts.called_number,
             "peer": self._leg.peer,
             "state": self.state.value,
             "floor": self._talk.floor.value,
@@ -148,6 +151,7 @@ class Call:
             "caller_rate": self._leg.caller_rate,
             "agent_rate": self._leg.agent_rate,
             "tokens": tally.tokens.get("total_tokens", 0),
+            "dollars": round(self._meter.dollars, 4) if self._meter.known else None,
         }
 
     @_guarded
@@ -162,10 +166,13 @@ class Call:
     @_guarded
     def identified(self) -> None:
         self.log.info(
-            "call {call_id} from {peer}: connecting to {service}",
+            "call {call_id} from {peer}{caller}: agent {agent}, connecting to "
+            "{service}",
             call_id=self.call_id,
             peer=self._leg.peer,
-            service=self._service,
+            caller=self._assignment.facts.caller_in_short,
+            agent=self.agent,
+            service=self._assignment.provider.describe(self._assignment.brief.model),
         )
         self._timers.start("longest", self._settings.longest, self._time_is_up)
         self._post(Event.IDENTIFIED)
@@ -192,6 +199,8 @@ class Call:
 
     @_guarded
     def gone(self, reason: str, in_order: bool) -> None:
+        if self._next and self.state is not State.ENDED:
+            self._next = self.reason = ""  # the caller did not wait for it
         self.reason = self.reason or reason
         if not in_order:
             self._fail(reason)
@@ -236,12 +245,17 @@ class Call:
             return
         self._talk.agent_busy()
         asker = self._agent.conversation
-        running = self._toolbox.run(self, name, arguments)
+        running = self._assignment.toolbox.run(self, name, arguments)
         running.addCallback(lambda value: self._tool_done(value, asker, id, name))
 
     @_guarded
     def usage(self, counts: Mapping[str, int]) -> None:
         self._tally.used(counts)
+        reached = self._meter.used(counts)
+        if reached is Spent.NEARLY_ALL:
+            self._post(Event.NEARLY_SPENT)
+        elif reached is Spent.ALL:
+            self._post(Event.SPENT)
 
     @_guarded
     def lost(self, loss: Loss) -> None:
@@ -251,6 +265,12 @@ class Call:
 
     def end_after_speech(self, reason: str) -> None:
         self.reason = self.reason or reason
+        self._post(Event.HANG_UP_ASKED)
+
+    def transfer(self, target: str, reason: str) -> None:
+        if not self._next and self.state is not State.ENDED:
+            # Also when the call is ending: the caller was told of it.
+            self._next, self.reason = target, reason
         self._post(Event.HANG_UP_ASKED)
 
     # Events and effects
@@ -285,7 +305,7 @@ class Call:
 
     def _may_reply(self) -> bool:
         """Once the goodbye was said in full, no other reply is wanted."""
-        draining = self.state is State.DRAINING and self._talk.replying
+        draining = self.state is State.DRAINING and self._talk.more_to_come
         return self.state is State.TALKING or draining
 
     def _time_is_up(self) -> None:
@@ -358,8 +378,41 @@ class Call:
         self._talk.hush()
         self._talk.say_prompt("apology")
 
-    def _say_goodbye(self) -> None:
+    def _wind_up(self) -> None:
+        self._say_of_price("its ceiling is near: the agent is asked to wind up")
+        self._agent.tell("system", WIND_UP)
+
+    def _be_spent(self) -> None:
+        self._say_of_price("its ceiling is reached: saying goodbye")
+        self.reason = self.reason or "the ceiling of its price was reached"
+
+    def _say_of_price(self, what: str) -> None:
+        ceiling = self._meter.ceiling
+        if ceiling is None:
+            return
+        self.log.emit(
+            # That of a day was warned of already, once for all calls.
+            LogLevel.info if ceiling.of_day else LogLevel.warn,
+            "call {call_id}: agent {agent}: {what} (${dollars:.4f} so far, {ceiling})",
+            call_id=self.call_id,
+            agent=self.agent,
+            what=what,
+            dollars=self._meter.dollars,
+            ceiling=ceiling.in_words,
+        )
+
+    def _bid_farewell(self) -> None:
         self.reason = self.reason or "nobody was speaking"
+        if self._settings.farewell:
+            self._talk.bid_farewell(self._settings.farewell)
+        else:
+            self._close()
+            self._say_goodbye()
+
+    def _make_up_farewell(self) -> None:
+        self._talk.make_up_farewell()
+
+    def _say_goodbye(self) -> None:
         self._talk.say_prompt("goodbye")
 
     def _drain(self) -> None:
@@ -369,7 +422,29 @@ class Call:
         self._talk.settle()
 
     def _hang_up(self) -> None:
+        """An old Asterisk fetches the caller itself, before anything hangs up."""
+        pbx, channel = self._assignment.pbx, self._assignment.facts.channel
+        target = self._goes_to()
+        if pbx is None or not channel or not target:
+            self._leg.hang_up()
+            return
+        fetching: Deferred[Any] = maybeDeferred(pbx.redirect, channel, target)
+        fetching.addTimeout(REDIRECT_WITHIN, self._clock)
+        fetching.addErrback(self._not_fetched)
+        fetching.addCallback(self._fetched)
+
+    def _not_fetched(self, failure: Failure) -> None:
+        self.log.failure(
+            "call {call_id}: redirecting the caller", failure, call_id=self.call_id
+        )
+
+    @_guarded
+    def _fetched(self, done: object) -> None:
+        """If not, the dialplan may still ask where to go on."""
         self._leg.hang_up()
+
+    def _goes_to(self) -> str:
+        return self._settings.fallback if self.failure else self._next
 
     def _figures(self) -> LegFigures:
         try:
@@ -379,10 +454,24 @@ class Call:
             return LegFigures()
 
     def _record(self) -> None:
-        seconds = self._clock.seconds() - self._started
-        self._tally.summary(
-            self.call_id, self.reason, bool(self.failure), seconds, self._figures()
+        tally, facts = self._tally, self._assignment.facts
+        outcome = Outcome.TRANSFERRED if self._next else Outcome.WELL
+        self.record = Record(
+            self.call_id,
+            self.agent,
+            facts,
+            self._began.isoformat(timespec="seconds"),
+            self._clock.seconds() - self._started,
+            Outcome.FAILED if self.failure else outcome,
+            self.failure or self.reason,
+            self._goes_to(),
+            turns=len(tally.latencies),
+            barge_ins=tally.barge_ins,
+            latency_ms=tally.latency_ms,
+            tokens=tally.tokens.get("total_tokens", 0),
+            dollars=self._meter.dollars if self._meter.known else None,
         )
+        tally.summary(self.record, self._figures())
 
     def _forget(self) -> None:
         self._timers.close()
@@ -398,6 +487,10 @@ _EFFECTS: Final[dict[Effect, Callable[[Call], None]]] = {
     Effect.ASK_AGAIN: Call._ask_again,
     Effect.CALL_OUT: Call._call_out,
     Effect.APOLOGISE: Call._apologise,
+    Effect.WIND_UP: Call._wind_up,
+    Effect.BID_FAREWELL: Call._bid_farewell,
+    Effect.MAKE_UP_FAREWELL: Call._make_up_farewell,
+    Effect.BE_SPENT: Call._be_spent,
     Effect.SAY_GOODBYE: Call._say_goodbye,
     Effect.DRAIN: Call._drain,
     Effect.HANG_UP: Call._hang_up,

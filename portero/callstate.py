@@ -32,6 +32,8 @@ class Event(Enum):
     SILENT = "nobody has spoken for long"
     SILENT_AGAIN = "nobody has spoken for long, although the agent asked"
     HANG_UP_ASKED = "the agent asked to hang up"
+    NEARLY_SPENT = "the money for this call is nearly spent"
+    SPENT = "the money for this call is spent"
     TIME_IS_UP = "maximum length of a call"
     PLAYED_OUT = "all was played out"
     DRAINED_TOO_LONG = "playing out takes too long"
@@ -51,6 +53,10 @@ class Effect(Enum):
     ASK_AGAIN = "ask the agent once more to reply"
     CALL_OUT = "have the agent ask whether the caller is there"
     APOLOGISE = "play the apology"
+    WIND_UP = "have the agent come to an end"
+    BID_FAREWELL = "have the agent say its farewell; without one, play the goodbye"
+    MAKE_UP_FAREWELL = "play the goodbye if a farewell is still owed"
+    BE_SPENT = "note that the price is why it ends"
     SAY_GOODBYE = "play the goodbye"
     DRAIN = "start to watch for the end of what is being said"
     HANG_UP = "hang up"
@@ -60,7 +66,9 @@ class Effect(Enum):
 
 _S, _E, _F = State, Event, Effect
 _APOLOGY: Final = (_S.DRAINING, (_F.CLOSE, _F.APOLOGISE, _F.DRAIN))
-_GOODBYE: Final = (_S.DRAINING, (_F.CLOSE, _F.SAY_GOODBYE, _F.DRAIN))
+_FAREWELL: Final = (_S.DRAINING, (_F.BID_FAREWELL, _F.DRAIN))
+_SPENT: Final = (_S.DRAINING, (_F.BE_SPENT, _F.CLOSE, _F.SAY_GOODBYE, _F.DRAIN))
+_NO_MORE: Final = (_S.DRAINING, (_F.CLOSE, _F.MAKE_UP_FAREWELL, _F.DRAIN))
 _END: Final = (_S.ENDED, (_F.HANG_UP, _F.CLOSE, _F.RECORD, _F.FORGET))
 _GONE: Final = (_S.ENDED, (_F.CLOSE, _F.RECORD, _F.FORGET))
 
@@ -86,15 +94,18 @@ TABLE: Final[dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
     (_S.TALKING, _E.NO_REPLY_AGAIN): _APOLOGY,
     (_S.TALKING, _E.HANG_UP_ASKED): (_S.DRAINING, (_F.DRAIN,)),
     (_S.TALKING, _E.SILENT): (_S.TALKING, (_F.CALL_OUT,)),
-    (_S.TALKING, _E.SILENT_AGAIN): _GOODBYE,
-    (_S.TALKING, _E.TIME_IS_UP): _GOODBYE,
+    (_S.TALKING, _E.SILENT_AGAIN): _FAREWELL,
+    (_S.TALKING, _E.TIME_IS_UP): _FAREWELL,
+    (_S.TALKING, _E.NEARLY_SPENT): (_S.TALKING, (_F.WIND_UP,)),
+    (_S.TALKING, _E.SPENT): _SPENT,
     (_S.TALKING, _E.STOPPING): _APOLOGY,
     (_S.TALKING, _E.CRASHED): _APOLOGY,
     (_S.TALKING, _E.GONE): _GONE,
     # What is queued is still heard: only the rest of it will not come.
-    (_S.DRAINING, _E.LOST): (_S.DRAINING, (_F.CLOSE, _F.DRAIN)),
-    (_S.DRAINING, _E.LOST_FOR_GOOD): (_S.DRAINING, (_F.CLOSE, _F.DRAIN)),
-    (_S.DRAINING, _E.STALLED): (_S.DRAINING, (_F.CLOSE, _F.DRAIN)),
+    (_S.DRAINING, _E.LOST): _NO_MORE,
+    (_S.DRAINING, _E.LOST_FOR_GOOD): _NO_MORE,
+    (_S.DRAINING, _E.STALLED): _NO_MORE,
+    (_S.DRAINING, _E.NO_REPLY): _NO_MORE,
     (_S.DRAINING, _E.PLAYED_OUT): _END,
     (_S.DRAINING, _E.DRAINED_TOO_LONG): _END,
     (_S.DRAINING, _E.CRASHED): _END,

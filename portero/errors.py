@@ -20,3 +20,15 @@ class CannotStart(SystemExit, PorteroError):
 
 class FramingError(PorteroError):
     """A peer sent bytes that cannot be AudioSocket messages."""
+
+
+class Refused(PorteroError):
+    """A call is not taken: the message says why, C{word} says it to the dialplan."""
+
+    def __init__(self, word: str, why: str) -> None:
+        """
+        @param word: C{full}, C{stopping}, C{unhealthy}, C{over-budget},
+            C{unknown-agent}, C{not-announced}, C{forbidden} or C{bad-request}.
+        """
+        super().__init__(why)
+        self.word = word

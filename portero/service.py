@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from twisted.application.service import IService, MultiService, Service
@@ -14,17 +15,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from portero.call import Call, CallSettings
-from portero.errors import CannotStart
-from portero.interfaces import ILeg, ITool, IVoiceProvider
-from portero.toolbox import Toolbox
+from portero.call import Call
+from portero.errors import CannotStart, Refused
+from portero.facts import Facts
+from portero.interfaces import ILeg
+from portero.record import Record
+from portero.registry import COMES_WITHIN, Registry
+from portero.roster import Roster, UnknownAgent
 
 REMEMBERED: Final = 5000
 """Ended calls whose outcome the dialplan can still ask for."""
 ASKED_WITHIN: Final = 0.5
 """Seconds after a call within which the dialplan has asked how it ended."""
-TOOL_WITHIN: Final = 10.0
-"""Seconds that a tool of an agent may take."""
 SAY_EVERY: Final = 1.0
 """Seconds between two log lines about calls refused for the same reason."""
 
@@ -37,30 +39,32 @@ class Bridge(MultiService):
     def __init__(
         self,
         clock: IReactorTime,
-        provider: IVoiceProvider,
-        settings: CallSettings,
-        tools: Sequence[ITool] = (),
+        roster: Roster,
         *,
         max_calls: int = 100,
         stop_within: float = 10.0,
+        require_registration: bool = False,
     ) -> None:
         """
+        @param roster: Who answers; another one may take its place at any time, for the
+            calls from then on.
         @param stop_within: Seconds that calls under way may still take when the
             service stops, before they are handed back to Asterisk.
+        @param require_registration: Take only calls that were announced.
         """
         super().__init__()
+        self.roster = roster
+        self.max_calls = max_calls
+        self.stop_within = stop_within
+        self.require_registration = require_registration
         self.calls: dict[str, Call] = {}
-        self.ended: OrderedDict[str, str] = OrderedDict()
-        """By call id: why it ended badly, or empty when it ended well."""
+        self.ended: OrderedDict[str, Record] = OrderedDict()
+        """By call id."""
         self.answered = 0
         self.refused = 0
         self.stopping = False
-        self.provider = provider
         self._clock = clock
-        self._settings = settings
-        self._toolbox = Toolbox(tools, clock, TOOL_WITHIN)
-        self._max_calls = max_calls
-        self._stop_within = stop_within
+        self._registry = Registry(clock)
         self._beneath: list[IService] = []
         self._open: dict[Call, ILeg] = {}
         self._drained: Deferred[None] | None = None
@@ -68,8 +72,35 @@ class Bridge(MultiService):
         self._unsaid = 0
 
     def runs_on(self, service: IService) -> None:
-        """C{service} is needed by calls: it starts before them and stops after them."""
+        """
+        C{service} is needed by calls: it starts before them and stops after them. When
+        calls are taken already, it starts now.
+        """
         self._beneath.append(service)
+        if self.running:
+            service.privilegedStartService()
+            service.startService()
+
+    def announce(self, facts: Facts, call_id: str = "") -> str:
+        """
+        The dialplan is about to send a call: keep a place for it.
+
+        @param call_id: Empty: one is made.
+        @return: The id with which it has to come.
+        @raise Refused: It would not be answered; that was logged.
+        """
+        try:
+            agent = self._admit(facts, len(self._registry))
+            problem = self.roster.health(agent)
+            if problem:
+                raise Refused("unhealthy", problem)
+            try:
+                return self._registry.announce(replace(facts, agent=agent), call_id)
+            except ValueError as error:
+                raise Refused("bad-request", str(error)) from None
+        except Refused as refused:
+            self._refuse("call announced by the dialplan", refused)
+            raise
 
     def accept(self, leg: ILeg, call_id: str) -> Call | None:
         """
@@ -77,43 +108,86 @@ class Bridge(MultiService):
 
         @return: The call, or C{None} when it is refused, which is logged.
         """
-        why = ""
-        if self.stopping:
-            why = "portero is stopping"
-        elif len(self._open) >= self._max_calls:
-            why = f"there are {self._max_calls} calls already ([listen] max_calls)"
-        elif call_id in self.calls:
-            why = "a call with this id is under way; the dialplan must make a new UUID"
-        if why:
-            self._refuse(leg, call_id, why)
+        announced = self._registry.take(call_id)
+        facts = announced or Facts()
+        try:
+            self._identify(call_id, announced is not None)
+            agent = self._admit(facts, 0)
+        except Refused as refused:
+            self._refuse(f"call {call_id} from {leg.peer}", refused)
             return None
-        call = Call(
-            call_id,
-            leg,
-            self.provider,
-            self._clock,
-            self._settings,
-            self._toolbox,
-            self._forget,
-        )
+        assignment = self.roster.assign(agent, call_id, facts)
+        call = Call(call_id, leg, assignment, self._clock, self._forget)
         self._open[call] = leg
         self.calls[call_id] = call
         self.ended.pop(call_id, None)
         self.answered += 1
         return call
 
-    def _refuse(self, leg: ILeg, call_id: str, why: str) -> None:
+    def _identify(self, call_id: str, announced: bool) -> None:
+        """@raise Refused: This id may not be used, or not now."""
+        if call_id in self.calls:
+            raise Refused(
+                "bad-request",
+                "a call with this id is under way; the dialplan must make a new UUID",
+            )
+        if announced:
+            return
+        if self._registry.used(call_id):
+            raise Refused(
+                "bad-request",
+                "a call with this id came before; what the dialplan announces counts "
+                "once",
+            )
+        if self.require_registration:
+            raise Refused(
+                "not-announced",
+                "it was not announced, or not within the last "
+                f"{COMES_WITHIN:.0f} s ([listen] require_registration)",
+            )
+
+    def _admit(self, facts: Facts, expected: int) -> str:
+        """
+        @param expected: How many places are kept for others.
+        @return: The agent for this call.
+        @raise Refused: It cannot be answered.
+        """
+        if self.stopping:
+            raise Refused("stopping", "portero is stopping")
+        if len(self._open) + expected >= self.max_calls:
+            raise Refused(
+                "full", f"there are {self.max_calls} calls already ([listen] max_calls)"
+            )
+        try:
+            agent = self.roster.choose(facts)
+        except UnknownAgent as error:
+            raise Refused("unknown-agent", str(error)) from None
+        most = self.roster.max_calls(agent)
+        busy = sum(call.agent == agent for call in self._open)
+        if expected:
+            busy += self._registry.expected(agent)
+        if most and busy >= most:
+            raise Refused(
+                "full", f"agent {agent} has {most} calls already (its max_calls)"
+            )
+        over = self.roster.day_is_over(agent)
+        if over:
+            raise Refused("over-budget", f"agent {agent} has reached {over}")
+        return agent
+
+    def _refuse(self, what: str, refused: Refused) -> None:
+        """Say so, but not the same at every call of a flood."""
         self.refused += 1
-        now = self._clock.seconds()
+        now, why = self._clock.seconds(), str(refused)
         if why in self._said and now - self._said[why] < SAY_EVERY:
             self._unsaid += 1
             return
+        self._said = {w: at for w, at in self._said.items() if now - at < SAY_EVERY}
         self._said[why] = now
         unsaid, self._unsaid = self._unsaid, 0
         self.log.warn(
-            "call {call_id} from {peer} refused: {why}{more}",
-            call_id=call_id,
-            peer=leg.peer,
+            "{what} refused: {why}{more}",
+            what=what,
             why=why,
             more=f" (and {unsaid} refused without a line)" if unsaid else "",
         )
@@ -121,7 +195,8 @@ class Bridge(MultiService):
     def _forget(self, call: Call) -> None:
         self._open.pop(call, None)
         self.calls.pop(call.call_id, None)
-        self.ended[call.call_id] = call.failure
+        if call.record is not None:
+            self.ended[call.call_id] = call.record
         while len(self.ended) > REMEMBERED:
             self.ended.popitem(last=False)
         drained = self._drained
@@ -131,11 +206,11 @@ class Bridge(MultiService):
 
     def problem(self) -> str:
         """Empty when a new call would be taken and answered; else why not."""
-        if self.stopping:
-            return "stopping"
-        if len(self._open) >= self._max_calls:
-            return "full"
-        return self.provider.health()
+        try:
+            self._admit(Facts(), len(self._registry))
+        except Refused as refused:
+            return refused.word
+        return self.roster.health()
 
     def privilegedStartService(self) -> None:
         for service in self._beneath:
@@ -165,9 +240,9 @@ class Bridge(MultiService):
                 "stopping: {count} calls under way may take {seconds:.0f} s more; "
                 "a second signal ends them now",
                 count=len(self._open),
-                seconds=self._stop_within,
+                seconds=self.stop_within,
             )
-            deadline = self._clock.callLater(self._stop_within, self.hand_back)
+            deadline = self._clock.callLater(self.stop_within, self.hand_back)
             self._drained = Deferred()
             await self._drained
             if deadline.active():

@@ -84,6 +84,13 @@ class Talk:
         self._called_out = False
         """The agent asked whether the caller is there, and nothing was heard since."""
         self._over_full = False
+        self._owes_farewell = False
+        """The agent was told to say its last words, and nothing of them came yet."""
+
+    @property
+    def more_to_come(self) -> bool:
+        """The agent has not said all that it is to say."""
+        return self.replying or self._owes_farewell
 
     @property
     def sounding(self) -> bool:
@@ -161,8 +168,27 @@ class Talk:
         self._agent.ask()
         self.asked()
 
+    def bid_farewell(self, words: str) -> None:
+        """
+        These are to be said exactly, after what can be heard already; for the rest of
+        a reply that is being made there is no time.
+        """
+        self._agent.cancel()
+        self._owes_farewell = True
+        self._asked_again = False
+        self._agent.greet(words)
+        self.asked()
+
+    def make_up_farewell(self) -> None:
+        """If it was to be said by the agent and will not be, play the goodbye."""
+        if self._owes_farewell:
+            self._owes_farewell = False
+            self.say_prompt("goodbye")
+
     def agent_busy(self) -> None:
         """The agent called a tool: it lives, and says more when it has the result."""
+        if self._owes_farewell:
+            return  # and nothing else, now
         self.replying = True
         self._asked_again = False
         self._turn(Event.AGENT_BUSY)
@@ -181,7 +207,7 @@ class Talk:
         if item not in self._sounding:
             self._sounding.add(item)
             self.replying = True
-            self._asked_again = False
+            self._asked_again = self._owes_farewell = False
             self._turn(Event.AGENT_AUDIO)
 
     def _refused(self) -> None:
@@ -218,7 +244,7 @@ class Talk:
 
     def settle(self) -> None:
         """Is everything said?"""
-        if not (self._sounding or self.replying):
+        if not (self._sounding or self.more_to_come):
             self._quiet_from = 0.0
             self._turn(Event.SPOKEN)
             self._post(CallEvent.PLAYED_OUT)

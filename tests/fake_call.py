@@ -10,7 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from portero.call import Call, CallSettings
+from portero.assignment import Assignment, CallSettings
+from portero.call import Call
+from portero.facts import Facts
 from portero.interfaces import (
     Brief,
     Heard,
@@ -19,14 +21,21 @@ from portero.interfaces import (
     IConversationEvents,
     ILeg,
     ILegEvents,
+    IPbxControl,
     ITool,
     IVoiceProvider,
     LegFigures,
 )
+from portero.money import Budget, Ledger, Meter
+from portero.sections import PriceSettings
 from portero.toolbox import Toolbox
 
 RATE = 8000
 TOOL_WITHIN = 10.0
+AGENT = "reception"
+PRICE = PriceSettings(text_in=1_000_000)
+"""A dollar for each token of text in, and nothing else costs anything."""
+NOBODY = Facts()
 
 
 class Broken(Exception):
@@ -204,12 +213,13 @@ class FakeProvider(Recorder):
     @ivar conversations: All that were opened, oldest first.
     """
 
-    summary = "a fake service"
-
     def __init__(self) -> None:
         super().__init__()
         self.conversations: list[FakeConversation] = []
         self.expires_in = inf
+
+    def describe(self, model: str) -> str:
+        return f"a fake {model}"
 
     def converse(self, brief: Brief, events: IConversationEvents) -> FakeConversation:
         self.tell("converse", brief)
@@ -238,6 +248,45 @@ class FakeTool(Recorder):
         return await self.answer
 
 
+@implementer(IPbxControl)
+class FakePbx(Recorder):
+    """It has done what it was told once the test fires C{done}."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: Deferred[bool] = Deferred()
+
+    def redirect(self, channel: str, target: str) -> Deferred[bool]:
+        self.tell("redirect", channel, target)
+        return self.done
+
+
+def assignment(
+    provider: IVoiceProvider,
+    toolbox: Toolbox,
+    *,
+    call_id: str = "call-1",
+    facts: Facts = NOBODY,
+    budget: Budget | None = None,
+    pbx: IPbxControl | None = None,
+    **settings: Any,
+) -> Assignment:
+    """
+    @param budget: Default: one without a ceiling.
+    @param settings: Of L{CallSettings}.
+    """
+    return Assignment(
+        AGENT,
+        facts,
+        Brief(call_id, "Be brief.", model="model-1", tools=toolbox.tools),
+        CallSettings(**settings),
+        provider,
+        toolbox,
+        Meter(budget or Budget(Ledger(), AGENT), PRICE),
+        pbx,
+    )
+
+
 class Story:
     """
     A call among fakes, told by a test.
@@ -245,20 +294,19 @@ class Story:
     @ivar over: The call, once for each time that it said it was over.
     """
 
-    def __init__(self, *tools: Any, **settings: Any) -> None:
-        """@param settings: Of L{CallSettings}."""
+    def __init__(self, *tools: Any, call_id: str = "call-1", **given: Any) -> None:
+        """@param given: Of L{assignment}."""
         self.clock = Clock()
         self.leg = FakeLeg()
         self.provider = FakeProvider()
         self.tool = FakeTool()
         self.over: list[Call] = []
+        toolbox = Toolbox((self.tool, *tools), self.clock, TOOL_WITHIN)
         self.call = Call(
-            "call-1",
+            call_id,
             self.leg,
-            self.provider,
+            assignment(self.provider, toolbox, call_id=call_id, **given),
             self.clock,
-            CallSettings(instructions="Be brief.", **settings),
-            Toolbox((self.tool, *tools), self.clock, TOOL_WITHIN),
             self.over.append,
         )
         self.leg.events = self.call

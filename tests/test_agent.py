@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from portero.agent import RENEW_LOOK_EVERY, Agent
+from portero.audio import level_dbfs
 from portero.backoff import ATTEMPTS
 from portero.callstate import Event
+from portero.gate import Gate
 from portero.interfaces import Brief, Loss, Said
 from portero.timers import Timers
 from tests.fake_call import Broken, FakeConversation, FakeLeg, FakeProvider, Story
 
 DROPPED = Loss("dropped", final=False)
+
+_WAVE = np.sin(np.arange(160) * 0.3)
+LOUD = (8000 * _WAVE).astype("<i2").tobytes()
+QUIET = (100 * _WAVE).astype("<i2").tobytes()
+"""20 ms each."""
 
 
 class AgentTests(SynchronousTestCase):
@@ -22,12 +30,16 @@ class AgentTests(SynchronousTestCase):
         self.posted: list[Event] = []
         self.pause = True
         self.timers = Timers(self.clock, lambda: self.fail("a timer's function raised"))
-        self.agent = Agent(
+        self.agent = self.make()
+
+    def make(self, noise_gate: int = 0) -> Agent:
+        return Agent(
             self.provider,
             Brief("c1", "Be brief.", "marin"),
             self.timers,
             connect_within=8.0,
             patience=1.5,
+            noise_gate=noise_gate,
             at_pause=lambda: self.pause,
             post=self.posted.append,
             events=Story().call,
@@ -208,6 +220,43 @@ class AgentTests(SynchronousTestCase):
         self.agent.open()
         self.agent.hear(bytes(640), leg)
         self.assertEqual(self.service.of("begin"), [(16000, 24000)])
+
+    def sent(self) -> list[bytes]:
+        return [pcm for (pcm,) in self.service.of("send_audio")]
+
+    def test_without_a_noise_gate_the_service_hears_what_the_caller_does(self) -> None:
+        self.agent.open()
+        for _ in range(100):
+            self.agent.hear(QUIET, FakeLeg())
+        self.assertEqual(self.sent(), [QUIET] * 100)
+
+    def test_a_noise_gate_lowers_what_is_no_speech(self) -> None:
+        agent, leg = self.make(noise_gate=1000), FakeLeg()
+        agent.open()
+        gate = Gate(8000, 1000)
+        heard = [LOUD] * 10 + [QUIET] * 100 + [LOUD] * 10
+        for pcm in heard:
+            agent.hear(pcm, leg)
+        self.assertEqual(self.sent(), [gate.process(pcm) for pcm in heard])
+        self.assertEqual((self.sent()[0], self.sent()[-1]), (LOUD, LOUD))
+        self.assertLess(level_dbfs(self.sent()[100]), level_dbfs(QUIET) - 11)
+
+    def test_it_knows_the_line_of_the_call_after_a_lost_conversation_too(self) -> None:
+        agent, leg = self.make(noise_gate=1000), FakeLeg()
+        agent.open()
+        for pcm in [LOUD] * 10 + [QUIET] * 100:
+            agent.hear(pcm, leg)
+        agent.open()
+        agent.hear(QUIET, leg)
+        self.assertLess(level_dbfs(self.sent()[0]), level_dbfs(QUIET) - 11)
+
+    def test_a_new_rate_takes_a_new_gate(self) -> None:
+        agent, leg = self.make(noise_gate=1000), FakeLeg()
+        agent.open()
+        agent.hear(QUIET[:-2], leg)  # a part of a frame, which the gate keeps
+        leg.caller_rate = self.service.caller_rate = 16000
+        agent.hear(3 * QUIET, leg)  # a frame and a half of the new rate
+        self.assertEqual([len(pcm) for pcm in self.sent()], [2 * len(QUIET)])
 
     def test_the_agents_voice_comes_at_the_legs_rate(self) -> None:
         self.agent.open()

@@ -16,17 +16,21 @@ from zope.interface.verify import verifyObject
 from portero.backoff import ATTEMPTS
 from portero.call import Call
 from portero.callstate import State
+from portero.facts import Facts
 from portero.interfaces import (
     ICallControl,
     IConversation,
     IConversationEvents,
     ILeg,
     ILegEvents,
+    IPbxControl,
     ITool,
     IVoiceProvider,
     Loss,
 )
-from tests.fake_call import TOOL_WITHIN, Broken, Story
+from portero.money import Budget, Ledger
+from portero.record import Outcome, Record
+from tests.fake_call import AGENT, TOOL_WITHIN, Broken, FakePbx, Story
 
 APOLOGY = "prompt apology"
 DROPPED = Loss("dropped", final=False)
@@ -41,6 +45,7 @@ class FakeTests(SynchronousTestCase):
             (IConversation, story.service),
             (IVoiceProvider, story.provider),
             (ITool, story.tool),
+            (IPbxControl, FakePbx()),
             (ILegEvents, story.call),
             (IConversationEvents, story.call),
             (ICallControl, story.call),
@@ -82,9 +87,10 @@ class LifeTests(CallCase):
         self.assertEqual(
             lines,
             [
-                "call call-1 ended well: caller hung up; 0.0 s, 0 turns, reply after - "
-                "ms (median), 0 barge-ins, 2 underruns, 7 frames sent and 0 skipped, "
-                "lateness p99 0.50 ms, 0 ms of caller audio filled in, 0 tokens"
+                "call call-1 ended well: caller hung up; agent reception, 0.0 s, 0 "
+                "turns, reply after - ms (median), 0 barge-ins, 2 underruns, 7 frames "
+                "sent and 0 skipped, lateness p99 0.50 ms, 0 ms of caller audio filled "
+                "in, 0 tokens for $0.0000"
             ],
         )
         self.assertEqual(story.leg.count("hang_up"), 0)
@@ -485,7 +491,7 @@ class FaultTests(CallCase):
 
 Step = tuple[str, Any]
 
-BREAKABLE = ("converse", *FaultTests.LEG, *FaultTests.SERVICE, "run")
+BREAKABLE = ("converse", *FaultTests.LEG, *FaultTests.SERVICE, "run", "redirect")
 
 STEPS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("advance"), st.sampled_from([0.0, 0.3, 1.6, 4.1, 9.0, 61.0])),
@@ -510,6 +516,9 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
                 "play out",
                 "full",
                 "hang up",
+                "transfer",
+                "fetched",
+                "spend",
                 "stop",
                 "gone",
                 "cut loose",
@@ -523,9 +532,18 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
 class AnyCall:
     """A call that lives through any sequence of steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, old_asterisk: bool, farewell: str) -> None:
+        self.pbx = FakePbx()
         self.story = Story(
-            reply_within=4.0, silence=30.0, longest=120.0, greeting="Hello."
+            reply_within=4.0,
+            silence=30.0,
+            longest=120.0,
+            greeting="Hello.",
+            farewell=farewell,
+            fallback="house,1,1",
+            budget=Budget(Ledger(), AGENT, per_call=10.0, per_day=12.0),
+            pbx=self.pbx if old_asterisk else None,
+            facts=Facts(channel="PJSIP/100-00000001"),
         )
         self.story.provider.expires_in = 100.0
         self.story.call.identified()
@@ -536,7 +554,7 @@ class AnyCall:
         if kind == "advance":
             story.clock.advance(value)
         elif kind in ("break", "mend"):
-            for fake in (story.leg, story.provider, story.tool):
+            for fake in (story.leg, story.provider, story.tool, self.pbx):
                 getattr(fake.breaks, "add" if kind == "break" else "discard")(value)
             for conversation in story.provider.conversations:
                 conversation.breaks = set(story.leg.breaks)
@@ -551,6 +569,10 @@ class AnyCall:
             story.tool.answer.callback(value)
         elif kind == "hang up":
             story.call.end_after_speech("the agent hung up")
+        elif kind == "transfer":
+            story.call.transfer("house,100,1", "transferred to sales")
+        elif kind == "fetched" and not self.pbx.done.called:
+            self.pbx.done.callback(value == "a")
         elif kind == "stop":
             story.call.stop()
 
@@ -573,6 +595,7 @@ class AnyCall:
         "started": lambda service, _: service.events.caller_started(),
         "stopped": lambda service, _: service.events.caller_stopped(),
         "said": lambda service, item: service.events.transcript("user", item, item),
+        "spend": lambda service, _: service.events.usage({"input.text_tokens": 4}),
         "tool": lambda service, item: service.events.tool_called(item, "look_up", {}),
         "lost": lambda service, _: service.events.lost(DROPPED),
         "lost for good": lambda service, _: service.events.lost(
@@ -585,12 +608,21 @@ class AnyCallTests(CallCase):
     ENOUGH = 120.0 + 20.0 + 1.0
 
     @settings(max_examples=300, deadline=None)
-    @given(st.lists(STEPS, max_size=40), st.booleans())
+    @given(
+        st.lists(STEPS, max_size=40),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from(("", "Bye.")),
+    )
     def test_whatever_happens_a_call_ends_once_and_leaves_nothing(
-        self, steps: list[Step], caller_hangs_up: bool
+        self,
+        steps: list[Step],
+        caller_hangs_up: bool,
+        old_asterisk: bool,
+        farewell: str,
     ) -> None:
         with capturedLogs() as events:
-            any_call = AnyCall()
+            any_call = AnyCall(old_asterisk, farewell)
             story = any_call.story
             for step in steps:
                 any_call.do(step)
@@ -607,3 +639,15 @@ class AnyCallTests(CallCase):
         if not caller_hangs_up:
             self.assertEqual(len(story.over), 1)
         self.check_over(story, [formatEvent(event) or "" for event in events])
+        self.check_record(story.call.record)
+
+    def check_record(self, record: Record | None) -> None:
+        """It says where the caller goes: nowhere only after a good end."""
+        assert record is not None
+        places = {
+            Outcome.WELL: "",
+            Outcome.TRANSFERRED: "house,100,1",
+            Outcome.FAILED: "house,1,1",
+        }
+        self.assertEqual(record.next, places[record.outcome])
+        self.assertTrue(record.reason)

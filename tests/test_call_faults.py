@@ -25,12 +25,16 @@ from zope.interface import implementer
 
 from portero import backoff, prompts, talk
 from portero.audio import level_dbfs
-from portero.call import Call, CallSettings
-from portero.config import ProviderSettings
+from portero.call import Call
+from portero.config import DEFAULT, Config
 from portero.interfaces import Brief, IConversationEvents, IVoiceProvider
+from portero.money import Ledger
 from portero.pacing import PTIME, MediaClock
 from portero.playout import Playout
 from portero.providers.openai import Conversation, Provider
+from portero.record import Outcome
+from portero.roster import Roster
+from portero.sections import LimitSettings, ProviderSettings
 from portero.service import Bridge
 from portero.simulator import Knobs, Simulator
 from portero.transports.audiosocket import (
@@ -99,11 +103,12 @@ class Caller(AudioSocketReceiver):
 class TwoServices:
     """The service for one call is sick, for all others it is well."""
 
-    summary = "two simulators"
-
     def __init__(self, well: Provider, sick: Provider) -> None:
         self.well = well
         self.sick = sick
+
+    def describe(self, model: str) -> str:
+        return "two simulators"
 
     def converse(self, brief: Brief, events: IConversationEvents) -> Conversation:
         provider = self.sick if brief.call_id == str(SICK) else self.well
@@ -209,17 +214,15 @@ class FaultCase(TestCase):
         ]
         if down:
             await sick.stopService()
-        bridge = Bridge(
+        limits = LimitSettings(reply_within=0.5, connect_within=1.5, goodbye_within=3.0)
+        roster = Roster(
+            Config(limits=limits),
+            {DEFAULT: TwoServices(*providers)},
+            {DEFAULT: ()},
             reactor,
-            TwoServices(*providers),
-            CallSettings(
-                instructions="Be brief.",
-                reply_within=0.5,
-                connect_within=1.5,
-                patience=5.0,
-                drain_within=3.0,
-            ),
+            Ledger(),
         )
+        bridge = Bridge(reactor, roster)
         media = MediaClock(reactor)
         listener: Any = Transport(reactor, media).listen(
             "tcp:0:interface=127.0.0.1", bridge.accept
@@ -245,8 +248,9 @@ class FaultCase(TestCase):
         self.assertIn(str(WELL), bridge.calls)
         first.hang_up()
         await self.until("no call", lambda: not bridge.calls and not first.is_up)
-        self.assertEqual(bridge.ended[str(WELL)], "")
-        self.assertEqual(bridge.ended[str(SICK)] == "", goes_on)
+        self.assertIs(bridge.ended[str(WELL)].outcome, Outcome.WELL)
+        wanted = Outcome.WELL if goes_on else Outcome.FAILED
+        self.assertIs(bridge.ended[str(SICK)].outcome, wanted)
         self.assertEqual(media.legs, 0)
         await listener.stopService()
         for service in (well, sick):

@@ -75,7 +75,7 @@ class TableTests(SynchronousTestCase):
             (E.STALLED, S.CONNECTING, (F.CLOSE, F.REOPEN)),
             (E.READY, S.TALKING, (F.GREET,)),
             (E.HANG_UP_ASKED, S.DRAINING, (F.DRAIN,)),
-            (E.LOST, S.DRAINING, (F.CLOSE, F.DRAIN)),
+            (E.LOST, S.DRAINING, (F.CLOSE, F.MAKE_UP_FAREWELL, F.DRAIN)),
             (E.PLAYED_OUT, S.ENDED, (F.HANG_UP, F.CLOSE, F.RECORD, F.FORGET)),
         ]
         state = S.IDENTIFYING
@@ -83,10 +83,24 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(advance(state, event), (following, effects), event)
             state = following
 
-    def test_time_and_silence_end_a_call_with_a_goodbye(self) -> None:
-        goodbye = (S.DRAINING, (F.CLOSE, F.SAY_GOODBYE, F.DRAIN))
+    def test_time_and_silence_end_a_call_with_a_farewell(self) -> None:
+        farewell = (S.DRAINING, (F.BID_FAREWELL, F.DRAIN))
         for event in (E.TIME_IS_UP, E.SILENT_AGAIN):
-            self.assertEqual(advance(S.TALKING, event), goodbye)
+            self.assertEqual(advance(S.TALKING, event), farewell)
+
+    def test_a_farewell_that_will_not_come_is_made_up_for(self) -> None:
+        made_up = (S.DRAINING, (F.CLOSE, F.MAKE_UP_FAREWELL, F.DRAIN))
+        for event in (E.LOST, E.LOST_FOR_GOOD, E.STALLED, E.NO_REPLY):
+            self.assertEqual(advance(S.DRAINING, event), made_up)
+
+    def test_at_the_end_of_the_money_the_service_is_left_before_the_goodbye(
+        self,
+    ) -> None:
+        self.assertEqual(advance(S.TALKING, E.NEARLY_SPENT), (S.TALKING, (F.WIND_UP,)))
+        state, effects = advance(S.TALKING, E.SPENT)
+        self.assertIs(state, S.DRAINING)
+        self.assertEqual(effects[-3:], (F.CLOSE, F.SAY_GOODBYE, F.DRAIN))
+        self.assertEqual(advance(S.DRAINING, E.SPENT), (S.DRAINING, ()))
 
     def test_whatever_cannot_be_mended_costs_an_apology(self) -> None:
         apology = (S.DRAINING, (F.CLOSE, F.APOLOGISE, F.DRAIN))

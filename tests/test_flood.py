@@ -23,16 +23,18 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from portero.call import Call
-from portero.config import Config, ListenSettings, ProviderSettings
+from portero.config import Config
 from portero.linecheck import Report
 from portero.phone import Phone, Plan
 from portero.providers.openai import Conversation
+from portero.record import Outcome
+from portero.sections import ListenSettings, ProviderSettings
 from portero.service import Bridge
 from portero.simulator.connection import Connection
-from portero.tap import build
 from portero.transports._admission import MOST_UNIDENTIFIED
 from portero.transports.audiosocket import IDENTIFY_WITHIN, AudioSocketLeg
 from portero.web import StatusRequest
+from portero.wiring import Wiring
 
 SEED = 20261121
 DESCRIPTORS = Path("/proc/self/fd")
@@ -134,12 +136,11 @@ class FloodTests(TestCase):
 
     def start(self) -> tuple[Bridge, int]:
         ports = {each for each in self.reactor.getReaders() if isinstance(each, Port)}
-        bridge = build(
+        bridge = Wiring(self.reactor).build(
             Config(
                 listen=ListenSettings(port="tcp:0:interface=127.0.0.1:backlog=512"),
-                provider=ProviderSettings(name="demo"),
-            ),
-            self.reactor,
+                providers={"": ProviderSettings(kind="demo")},
+            )
         )
         bridge.privilegedStartService()
         (port,) = {
@@ -217,7 +218,7 @@ class FloodTests(TestCase):
         phone.hang_up()
         report = await phone.ended
         await self.until(lambda: not bridge.calls)
-        self.assertEqual(bridge.ended[good], "")
+        self.assertIs(bridge.ended[good].outcome, Outcome.WELL)
         await bridge.stopService()
         self.bridge = None
         return report

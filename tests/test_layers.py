@@ -12,7 +12,9 @@ PACKAGE = Path(portero.__file__).parent
 CHECKOUT = Path(__file__).resolve().parent.parent
 PURE = {
     *("wire", "audio", "resample", "rates", "callstate", "turns", "history"),
-    *("backoff", "linecheck", "config", "plugins", "errors"),
+    *("backoff", "linecheck", "config", "plugins", "errors", "gate", "settings"),
+    *("sections", "templates", "toml_lines", "facts", "prices", "textfile", "keys"),
+    *("envfile", "networks", "record", "reference", "explain"),
 }
 LEAVES = {"transports", "providers", "tools"}
 MAY_SEE_CALL = {"service", "tap"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 from twisted.application.service import Service
@@ -14,8 +15,15 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from portero import service
-from portero.call import Call, CallSettings
-from portero.errors import CannotStart
+from portero.call import Call
+from portero.config import DEFAULT, Config
+from portero.errors import CannotStart, Refused
+from portero.facts import Facts
+from portero.money import Ledger
+from portero.record import Outcome
+from portero.registry import COMES_WITHIN
+from portero.roster import Roster
+from portero.sections import AgentSettings
 from portero.service import Bridge, Listener
 from tests.fake_call import FakeLeg, FakeProvider
 
@@ -54,11 +62,20 @@ class BridgeCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.provider = Provider()
+        self.ledger = Ledger(lambda: date(2026, 11, 21))
         self.bridge = self.make()
 
-    def make(self, **limits: Any) -> Bridge:
-        settings = CallSettings(instructions="Be brief.", drain_within=20)
-        return Bridge(self.clock, self.provider, settings, **limits)
+    def make(self, config: Config | None = None, **limits: Any) -> Bridge:
+        return Bridge(self.clock, self.roster(config or Config()), **limits)
+
+    def roster(self, config: Config) -> Roster:
+        return Roster(
+            config,
+            dict.fromkeys(config.agents, self.provider),
+            dict.fromkeys(config.agents, ()),
+            self.clock,
+            self.ledger,
+        )
 
     def call(self, call_id: str = "1") -> tuple[FakeLeg, Call]:
         leg = FakeLeg()
@@ -72,6 +89,19 @@ class BridgeCase(SynchronousTestCase):
     def refused(self, call_id: str) -> bool:
         return self.bridge.accept(FakeLeg(), call_id) is None
 
+    def not_announced(self, facts: Facts | None = None, call_id: str = "") -> Refused:
+        error: Refused = self.assertRaises(
+            Refused, self.bridge.announce, facts or Facts(), call_id
+        )
+        return error
+
+    def failures(self) -> dict[str, str]:
+        """By call id: why it failed, or nothing."""
+        return {
+            call_id: record.reason if record.outcome is Outcome.FAILED else ""
+            for call_id, record in self.bridge.ended.items()
+        }
+
 
 class AdmissionTests(BridgeCase):
     def test_a_call_is_there_until_it_ends(self) -> None:
@@ -79,14 +109,14 @@ class AdmissionTests(BridgeCase):
         self.assertEqual(self.bridge.calls, {"a": call})
         leg.drop("caller hung up")
         self.assertEqual(self.bridge.calls, {})
-        self.assertEqual(self.bridge.ended, {"a": ""})
+        self.assertEqual(self.failures(), {"a": ""})
         self.assertEqual(self.bridge.answered, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_call_that_failed_is_remembered_so(self) -> None:
         leg, _ = self.call("a")
         leg.drop("Asterisk stopped reading", in_order=False)
-        self.assertEqual(self.bridge.ended, {"a": "Asterisk stopped reading"})
+        self.assertEqual(self.failures(), {"a": "Asterisk stopped reading"})
 
     def test_exactly_so_many_calls_as_are_allowed(self) -> None:
         self.bridge = self.make(max_calls=3)
@@ -103,12 +133,12 @@ class AdmissionTests(BridgeCase):
         self.assertTrue(self.refused("a"))
         self.assertEqual(self.bridge.calls, {"a": call})
         self.assertTrue(leg.is_up)
-        self.assertEqual(self.bridge.ended, {})
+        self.assertEqual(self.failures(), {})
 
     def test_a_call_id_may_be_used_again_later(self) -> None:
         self.call("a")[0].drop("line fault", in_order=False)
         self.call("a")
-        self.assertEqual(self.bridge.ended, {})
+        self.assertEqual(self.failures(), {})
 
     def test_only_so_many_ended_calls_are_remembered(self) -> None:
         self.patch(service, "REMEMBERED", 10)
@@ -126,7 +156,7 @@ class AdmissionTests(BridgeCase):
             self.refused("full 50")
         lines = [event for event in events if event["log_level"].name == "warn"]
         self.assertEqual(len(lines), 2)
-        self.assertEqual(lines[0]["call_id"], "full 0")
+        self.assertIn("full 0", lines[0]["what"])
         self.assertIn("max_calls", lines[0]["why"])
         self.assertIn("49 refused", lines[1]["more"])
 
@@ -139,6 +169,106 @@ class AdmissionTests(BridgeCase):
         self.assertEqual(self.bridge.problem(), "full")
         self.bridge.stopService()
         self.assertEqual(self.bridge.problem(), "stopping")
+
+
+class AnnouncementTests(BridgeCase):
+    """What the dialplan announces, and what comes of it."""
+
+    def house(self, **limits: Any) -> None:
+        agents = {
+            DEFAULT: AgentSettings(),
+            "door": AgentSettings(called=("100",), max_calls=1, most_per_day=2.0),
+        }
+        self.bridge = self.make(Config(agents=agents), **limits)
+
+    def test_the_facts_are_those_of_the_call_that_comes(self) -> None:
+        self.house()
+        call_id = self.bridge.announce(Facts("Ana", "600", "100"))
+        _, call = self.call(call_id)
+        self.assertEqual(call.agent, "door")
+        self.assertEqual(call.snapshot()["caller_name"], "Ana")
+
+    def test_nothing_is_opened_for_an_announcement(self) -> None:
+        self.bridge.announce(Facts())
+        self.assertEqual(self.provider.conversations, [])
+
+    def test_a_call_that_was_not_announced_is_refused_where_that_is_required(
+        self,
+    ) -> None:
+        self.bridge = self.make(require_registration=True)
+        call_id = self.bridge.announce(Facts())
+        late = self.bridge.announce(Facts())
+        self.assertTrue(self.refused("6f1c"))
+        leg, _ = self.call(call_id)
+        self.assertTrue(self.refused(call_id))
+        leg.drop("caller hung up")
+        self.assertTrue(self.refused(call_id))
+        self.clock.advance(COMES_WITHIN)
+        self.assertTrue(self.refused(late))
+        self.assertEqual(len(self.provider.conversations), 1)
+
+    def test_an_id_that_was_announced_counts_once_wherever(self) -> None:
+        call_id = self.bridge.announce(Facts())
+        self.call(call_id)[0].drop("caller hung up")
+        self.assertTrue(self.refused(call_id))
+        self.assertEqual(self.not_announced(call_id=call_id).word, "bad-request")
+
+    def test_what_is_announced_keeps_its_place(self) -> None:
+        self.house(max_calls=2)
+        self.call("a")
+        call_id = self.bridge.announce(Facts())
+        self.assertEqual(self.not_announced().word, "full")
+        self.assertEqual(self.bridge.problem(), "full")
+        self.call(call_id)
+
+    def test_a_place_that_is_not_taken_is_free_again(self) -> None:
+        self.bridge = self.make(max_calls=1)
+        self.bridge.announce(Facts())
+        self.clock.advance(COMES_WITHIN)
+        self.bridge.announce(Facts())
+
+    def test_an_agent_may_have_fewer_calls_than_the_house(self) -> None:
+        self.house()
+        facts = Facts(called_number="100")
+        call_id = self.bridge.announce(facts)
+        self.assertIn("agent door has 1 calls", str(self.not_announced(facts)))
+        leg, _ = self.call(call_id)
+        self.assertEqual(self.not_announced(facts).word, "full")
+        self.bridge.announce(Facts())
+        leg.drop("caller hung up")
+        self.bridge.announce(facts)
+
+    def test_a_house_that_would_not_answer_says_so_at_once(self) -> None:
+        self.provider.trouble = "HTTP 401"
+        self.assertEqual(str(self.not_announced()), "HTTP 401")
+        self.assertEqual(self.not_announced().word, "unhealthy")
+        self.bridge.stopService()
+        self.assertEqual(self.not_announced().word, "stopping")
+
+    def test_an_agent_that_there_is_not_is_named_with_its_nearest(self) -> None:
+        self.house()
+        refused = self.not_announced(Facts(agent="dor"))
+        self.assertEqual(refused.word, "unknown-agent")
+        self.assertIn("did you mean door?", str(refused))
+
+    def test_at_the_ceiling_of_the_day_new_calls_fall_back(self) -> None:
+        self.house()
+        self.ledger.add("door", 2.0)
+        facts = Facts(called_number="100")
+        self.assertEqual(self.not_announced(facts).word, "over-budget")
+        self.bridge.announce(Facts())
+
+    def test_a_call_under_way_keeps_what_it_began_with(self) -> None:
+        facts = Facts(caller_name="Ana")
+        before = self.bridge.announce(facts)
+        first = self.call("a")[1]
+        agents = {DEFAULT: AgentSettings(instructions="Other words.")}
+        self.bridge.roster = self.roster(Config(agents=agents))
+        self.call(before)
+        briefs = [each.brief for each in self.provider.conversations]
+        self.assertIn("You answer the telephone", briefs[0].instructions)
+        self.assertEqual(briefs[1].instructions, "Other words.")
+        self.assertIs(self.bridge.calls["a"], first)
 
 
 class StopTests(BridgeCase):
@@ -187,7 +317,7 @@ class StopTests(BridgeCase):
         self.clock.advance(9)
         self.assertNoResult(stopped)
         second.drop("caller hung up")
-        self.assertEqual(self.bridge.ended, {"1": "", "2": ""})
+        self.assertEqual(self.failures(), {"1": "", "2": ""})
         self.clock.advance(service.ASKED_WITHIN)
         self.successResultOf(stopped)
         self.assertEqual(self.told, self.told_of("listener", "web", "demo"))
@@ -211,7 +341,7 @@ class StopTests(BridgeCase):
         self.assertTrue(leg.is_up)
         leg.play_out()
         self.assertFalse(leg.is_up)
-        self.assertEqual(self.bridge.ended, {"1": "portero is stopping"})
+        self.assertEqual(self.failures(), {"1": "portero is stopping"})
         self.assertFalse(any(each.is_open for each in self.provider.conversations))
         self.clock.advance(service.ASKED_WITHIN)
         self.successResultOf(stopped)
@@ -231,7 +361,7 @@ class StopTests(BridgeCase):
         stopped = self.bridge.stopService()
         self.bridge.hang_up()
         self.assertFalse(any(leg.is_up for leg in legs))
-        self.assertEqual(set(self.bridge.ended.values()), {"portero is stopping"})
+        self.assertEqual(set(self.failures().values()), {"portero is stopping"})
         self.clock.advance(service.ASKED_WITHIN)
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])

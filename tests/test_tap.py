@@ -11,20 +11,20 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 import portero
 from portero import tap
-from portero.config import Config, ListenSettings, ProviderSettings
+from portero.announcement import DEMO
+from portero.config import DEFAULT, Config
 from portero.errors import CannotStart
+from portero.sections import ListenSettings
 from portero.service import Bridge
-from portero.tap import Options, announcement, exposed
+from portero.tap import Options
 
 
 def parse(*arguments: str, **environ: str) -> Options:
@@ -54,7 +54,7 @@ class OptionsTests(SynchronousTestCase):
                 web="8091",
             ),
         )
-        self.assertEqual(settings.provider.name, "demo")
+        self.assertEqual(settings.provider.kind, "demo")
 
     def test_options_win_over_the_file(self) -> None:
         path = self.mktemp()
@@ -64,25 +64,28 @@ class OptionsTests(SynchronousTestCase):
 
     def test_wrong_options_say_what_would_be_right(self) -> None:
         for arguments, expected in [
-            (["--port", "0"], "--port 0: is neither a port, 1 to 65535, nor"),
+            (
+                ["--port", "0"],
+                "--port: [listen] port 0 is neither a port, 1 to 65535, nor",
+            ),
             (["--port", "65536"], "such as unix:/run/portero.sock"),
             (["--port", "\u0663"], "such as unix:/run/portero.sock"),
             (["--port", "9" * 5000], "such as unix:/run/portero.sock"),
             (["--port", "sip"], "such as unix:/run/portero.sock"),
-            (["--port", "tcp:sip"], "--port tcp:sip: is no Twisted endpoint"),
+            (["--port", "tcp:sip"], "port tcp:sip is no Twisted endpoint"),
             (["--port", "foo:1"], "Unknown endpoint type: 'foo'"),
             (["--port", "tcp:1:colour=red"], "is no Twisted endpoint"),
             (["--port", "systemd:domain=INET:index=0"], "handed over no such socket"),
-            (["--interface", "0.0.0.0"], "--interface 0.0.0.0 can be reached by"),
+            (["--interface", "0.0.0.0"], "interface 0.0.0.0 can be reached by"),
             (["--interface", "10.0.0.1"], "for instance --allow 192.168.1.10/32"),
-            (["--interface", "::"], "--interface :: can be reached by other machines"),
-            (["--interface", "pbx"], '--interface: "pbx" is no IP address'),
-            (["--port", "tcp:8089"], "--port tcp:8089 can be reached by"),
+            (["--interface", "::"], "interface :: can be reached by other machines"),
+            (["--interface", "pbx"], 'interface "pbx" is no IP address'),
+            (["--port", "tcp:8089"], "port tcp:8089 can be reached by"),
             (["--port", "haproxy:tcp:8089"], "haproxy:tcp:8089:interface=127.0.0.1"),
             (["--allow", "everyone"], "it looks like 192.168.1.0/24"),
-            (["--web", "0.0.0.0:80"], "--web 0.0.0.0:80: is no Twisted endpoint"),
-            (["--web", "tcp:8091"], "give a port alone, --web 8091"),
-            (["--web", "web"], "--web web: is neither a port"),
+            (["--web", "0.0.0.0:80"], "web 0.0.0.0:80 is no Twisted endpoint"),
+            (["--web", "tcp:8091"], "or give a port alone, which is for this machine"),
+            (["--web", "web"], "web web is neither a port"),
             (["--provider", "opneai"], "there are: demo, openai; did you mean"),
             (["--provider", "openai"], "set OPENAI_API_KEY in the environment"),
             (["--config", "nope.toml"], "nope.toml: No such file or directory"),
@@ -104,93 +107,6 @@ class OptionsTests(SynchronousTestCase):
     def test_a_url_of_the_environment_is_checked(self) -> None:
         said = self.refused(OPENAI_REALTIME_URL="ws://x.example/")
         self.assertIn("must begin with wss://", said)
-
-    def test_only_loopback_and_local_sockets_are_not_exposed(self) -> None:
-        for endpoint in (
-            "tcp:8089:interface=127.0.0.1",
-            "tcp:8089:interface=localhost:backlog=5",
-            "tcp6:8089:interface=\\:\\:1",
-            "ssl:8089:interface=127.0.0.1:privateKey=a.pem",
-            "haproxy:tcp:8089:interface=127.0.0.1",
-            "unix:/run/portero.sock",
-            "haproxy:unix:/run/portero.sock",
-            "systemd:domain=UNIX:index=0",
-        ):
-            self.assertFalse(exposed(endpoint), endpoint)
-        for endpoint in (
-            "tcp:8089",
-            "tcp:8089:interface=",
-            "tcp:8089:interface=0.0.0.0",
-            "tcp6:8089",
-            "tcp6:8089:interface=\\:\\:",
-            "tcp:8089:interface=127.0.0.1:interface=0.0.0.0",
-            "ssl:8089",
-            "tls:8089",
-            "haproxy:tcp:8089",
-            "systemd:domain=INET:index=0",
-            "onion:80",
-        ):
-            self.assertTrue(exposed(endpoint), endpoint)
-
-
-class AnnouncementTests(SynchronousTestCase):
-    def said(self, summary: str = tap.DEMO, **listen: Any) -> str:
-        return "\n".join(announcement(Config(ListenSettings(**listen)), summary))
-
-    def test_says_who_answers_where_and_what_to_paste(self) -> None:
-        said = self.said("gpt-realtime-2.1 at api.openai.com")
-        self.assertIn("answered by gpt-realtime-2.1 at api.openai.com.", said)
-        self.assertIn("listening for AudioSocket on 127.0.0.1:8089.", said)
-        self.assertIn("TryExec(AudioSocket(${UUID()},127.0.0.1:8089))", said)
-        self.assertNotIn("OPENAI_API_KEY", said)
-
-    def test_the_demo_says_what_to_set_for_the_real_thing(self) -> None:
-        said = self.said(port="9000")
-        self.assertIn("set OPENAI_API_KEY in the environment", said)
-        self.assertTrue(
-            any(line.endswith("call 127.0.0.1:9000") for line in [*said.split("\n")])
-        )
-
-    def test_where_all_addresses_are_meant_none_is_invented(self) -> None:
-        for listen in ({"interface": "0.0.0.0"}, {"port": "unix:/run/portero.sock"}):
-            said = self.said(**listen)
-            self.assertIn("${UUID()},ADDRESS:", said)
-            self.assertIn("the address by which Asterisk reaches", said)
-
-    def test_an_ipv6_address_is_in_brackets(self) -> None:
-        self.assertIn("${UUID()},[::1]:8089", self.said(interface="::1"))
-
-    def test_says_where_the_status_is(self) -> None:
-        self.assertIn("http://127.0.0.1:8091/calls", self.said(web="8091"))
-        self.assertIn("Status: unix:/run/s", self.said(web="unix:/run/s"))
-        self.assertNotIn("Status", self.said())
-
-
-class WarningTests(SynchronousTestCase):
-    def warned(self, config: Config) -> list[str]:
-        with capturedLogs() as events:
-            tap.Announcement(config, tap.DEMO).startService()
-        return [event["line"] for event in events if event["log_level"].name == "warn"]
-
-    def test_without_the_compiled_part_of_autobahn_one_line_warns(self) -> None:
-        for compiled in (True, False):
-            self.patch(sys.modules["autobahn.websocket"], "USES_NVX", compiled)
-            warned = self.warned(Config())
-            self.assertEqual(len(warned), 0 if compiled else 1)
-        self.assertIn("(NVX)", warned[0])
-
-    def test_a_key_file_open_to_all_is_warned_of(self) -> None:
-        self.patch(sys.modules["autobahn.websocket"], "USES_NVX", True)
-        path = Path(self.mktemp())
-        path.write_text("sk-1")
-        config = Config(provider=ProviderSettings(api_key_file=str(path)))
-        path.chmod(0o644)
-        (warned,) = self.warned(config)
-        self.assertIn(f"{path} is open to every user", warned)
-        path.chmod(0o640)
-        self.assertEqual(self.warned(config), [])
-        path.unlink()  # the environment had the key
-        self.assertEqual(self.warned(config), [])
 
 
 class MakeServiceTests(SynchronousTestCase):
@@ -237,13 +153,14 @@ class MakeServiceTests(SynchronousTestCase):
 
     def test_with_a_key_openai_answers_and_no_demo_runs(self) -> None:
         bridge = self.make(OPENAI_API_KEY="sk-1")
-        self.assertEqual(bridge.provider.summary, "gpt-realtime-2.1 at api.openai.com")
+        said = bridge.roster.describe(DEFAULT)
+        self.assertEqual(said, "gpt-realtime-2.1 at api.openai.com")
         bridge.startService()
         self.assertEqual(self.ports(), [(8089, "127.0.0.1")])
 
     def test_with_a_key_the_demo_answers_when_asked_for(self) -> None:
         bridge = self.make("--provider", "demo", OPENAI_API_KEY="sk-1")
-        self.assertEqual(bridge.provider.summary, tap.DEMO)
+        self.assertEqual(bridge.roster.describe(DEFAULT), DEMO)
 
     def test_what_cannot_be_loaded_ends_the_program_in_one_line(self) -> None:
         options = parse("--provider", "acme.voice:Provider")
@@ -377,6 +294,32 @@ class ProgramTests(SynchronousTestCase):
         out, _ = process.communicate(timeout=60)
         self.assertIn("ended well: caller hung up", out)
         self.assertNotIn("Traceback", out)
+
+    def test_at_sighup_the_configuration_is_read_again(self) -> None:
+        path = Path(self.folder, "portero.toml")
+        path.write_text("")
+        process = self.start("--port", str(free_port()), "--config", path.name)
+        assert process.stdout is not None
+        told: list[str] = []
+
+        def read_until(end: str) -> None:
+            for line in process.stdout or ():
+                told.append(line)
+                if end in line:
+                    return
+            self.fail("".join(told))
+
+        read_until("is listening")
+        path.write_text("[agents.night]\nvoise = 1\n")
+        process.send_signal(signal.SIGHUP)
+        read_until("not taken over: all goes on as it was")
+        self.assertIn('portero.toml:2: [agents.night] unknown key "voise"', told[-2])
+        path.write_text("[agents.night]\nvoice = 'ash'\n")
+        process.send_signal(signal.SIGHUP)
+        read_until("answered by default, night")
+        process.terminate()
+        out, _ = process.communicate(timeout=60)
+        self.assertNotIn("Traceback", "".join(told) + out)
 
     def test_help_loads_nothing_heavy(self) -> None:
         code = (

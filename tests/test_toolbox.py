@@ -21,6 +21,9 @@ from tests.fake_call import Broken, FakeTool
 class FakeControl:
     call_id = "c1"
 
+    def transfer(self, target: str, reason: str) -> None:
+        """Not used here."""
+
     def end_after_speech(self, reason: str) -> None:
         """Not used here."""
 

@@ -1,0 +1,50 @@
+"""Who answers a call, and how: chosen at its start, and then fixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from portero.facts import Facts
+from portero.interfaces import Brief, IPbxControl, IVoiceProvider
+from portero.money import Meter
+from portero.toolbox import Toolbox
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """How a call is held. Durations in seconds."""
+
+    greeting: str = ""
+    """Said word for word at the start; empty: the agent greets in its own words."""
+    farewell: str = ""
+    """Said word for word when portero ends the call; empty: a shipped prompt."""
+    language: str = "en"
+    """Of the shipped prompts."""
+    noise_gate: int = 0
+    """RMS amplitude that always passes the noise gate; 0: there is none."""
+    fallback: str = ""
+    """C{context,extension,priority} where a call goes on that failed; or empty."""
+    reply_within: float = 8.0
+    connect_within: float = 8.0
+    patience: float = 1.5
+    """Time to connect after which the caller is asked for a moment."""
+    drain_within: float = 20.0
+    """The longest goodbye."""
+    silence: float = 60.0
+    """Nobody speaks: after so long the agent asks, after as long again it is over."""
+    longest: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Of one call."""
+
+    agent: str
+    """Its name."""
+    facts: Facts
+    brief: Brief
+    settings: CallSettings
+    provider: IVoiceProvider
+    toolbox: Toolbox
+    meter: Meter
+    pbx: IPbxControl | None = None

@@ -1,0 +1,239 @@
+"""Tests of L{portero.roster}: who answers, and what the agent is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from portero.assignment import Assignment
+from portero.config import DEFAULT, Config
+from portero.facts import Facts
+from portero.money import Ledger
+from portero.roster import DATA_ONLY, Roster, UnknownAgent, choose, render
+from portero.sections import AgentSettings, LimitSettings, TargetSettings
+from tests.fake_call import FakeProvider, FakeTool
+
+NOW = datetime(2026, 11, 21, 17, 5, tzinfo=UTC)
+
+
+class ChoiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.agents = {
+            DEFAULT: AgentSettings(),
+            "spain": AgentSettings(called=("+34*",)),
+            "madrid": AgentSettings(called=("+3491*",)),
+            "desk": AgentSettings(called=("+34911234567", "100")),
+            "vip": AgentSettings(callers=("+34600*",)),
+            "vip door": AgentSettings(callers=("+34600*",), called=("100",)),
+            "ana": AgentSettings(callers=("+34600111222",)),
+            "night": AgentSettings(),
+        }
+
+    def chosen(self, called: str = "", caller: str = "", agent: str = "") -> str:
+        facts = Facts(caller_number=caller, called_number=called, agent=agent)
+        return choose(self.agents, facts)
+
+    def test_without_a_fitting_agent_the_default_answers(self) -> None:
+        for called in ("", "200", "34911234567"):
+            self.assertEqual(self.chosen(called), DEFAULT)
+
+    def test_the_exact_number_wins_over_a_beginning(self) -> None:
+        self.assertEqual(self.chosen("+34911234567"), "desk")
+
+    def test_the_exact_number_wins_over_itself_as_a_beginning(self) -> None:
+        self.agents = {"all": AgentSettings(called=("100*",)), **self.agents}
+        self.assertEqual(self.chosen("100"), "desk")
+        self.assertEqual(self.chosen("1001"), "all")
+
+    def test_a_beginning_may_be_empty(self) -> None:
+        self.agents["rest"] = AgentSettings(called=("*",))
+        self.assertEqual(self.chosen("200"), "rest")
+        self.assertEqual(self.chosen("100"), "desk")
+
+    def test_the_longer_beginning_wins(self) -> None:
+        self.assertEqual(self.chosen("+34911234568"), "madrid")
+        self.assertEqual(self.chosen("+34931234568"), "spain")
+
+    def test_the_caller_counts_more_than_the_number_called(self) -> None:
+        self.assertEqual(self.chosen("+34911234567", "+34600999888"), "vip")
+
+    def test_where_both_are_asked_for_both_must_fit(self) -> None:
+        self.assertEqual(self.chosen("100", "+34600999888"), "vip door")
+        self.assertEqual(self.chosen("100", "+34700999888"), "desk")
+
+    def test_the_exact_caller_wins_over_all_beginnings(self) -> None:
+        self.assertEqual(self.chosen("100", "+34600111222"), "ana")
+
+    def test_signs_that_only_help_reading_do_not_count(self) -> None:
+        self.assertEqual(self.chosen("+34 911-23 45 (67)"), "desk")
+
+    def test_the_dialplan_may_name_the_agent(self) -> None:
+        self.assertEqual(self.chosen("100", agent="night"), "night")
+
+    def test_a_name_that_there_is_not_is_said_with_the_nearest(self) -> None:
+        error = self.assertRaises(UnknownAgent, self.chosen, agent="nigth")
+        self.assertIn("'nigth'; did you mean night?", str(error))
+
+
+class WordsTests(SynchronousTestCase):
+    def words(self, text: str, facts: Facts | None = None, **settings: Any) -> Any:
+        agent = AgentSettings(
+            instructions=text, greeting=text, farewell=text, **settings
+        )
+        return render(agent, facts or Facts(), NOW)
+
+    def test_date_time_and_weekday_are_those_of_the_agent(self) -> None:
+        text = "{weekday}, {date}, {time}"
+        words = self.words(text, language="en", time_zone="Europe/Madrid")
+        self.assertEqual(words.greeting, "Saturday, 21 November 2026, 18:05")
+        words = self.words(text, language="es", time_zone="Pacific/Auckland")
+        self.assertEqual(words.greeting, "domingo, 22 de noviembre de 2026, 06:05")
+
+    def test_what_is_absent_has_a_fallback(self) -> None:
+        text = "{caller_name} {caller_number} {called_number} {company_name} {flat}"
+        words = self.words(text, variables={"flat": "no flat", "caller_name": "you"})
+        self.assertEqual(words.greeting, "you unknown unknown our company no flat")
+        words = self.words(text, language="es", variables={"flat": "-"})
+        self.assertIn("desconocido desconocido desconocido nuestra", words.greeting)
+
+    def test_in_a_prompt_what_came_with_the_call_is_marked_as_data(self) -> None:
+        facts = Facts("Ana", variables={"flat": "3B"})
+        words = self.words("{caller_name} of {flat}", facts, variables={"flat": "-"})
+        self.assertEqual(words.greeting, "Ana of 3B")
+        self.assertTrue(words.instructions.startswith("“Ana” of “3B”\n"))
+        self.assertIn(DATA_ONLY, words.instructions)
+
+    def test_without_any_of_it_nothing_is_said_of_data(self) -> None:
+        words = self.words("Hello, {company_name}", Facts("Ana"), company_name="Acme")
+        self.assertTrue(words.instructions.startswith("Hello, Acme\n"))
+        self.assertNotIn(DATA_ONLY, words.instructions)
+
+    def test_a_value_is_no_template_itself(self) -> None:
+        facts = Facts.of_form({"caller_name": "{company_name}", "flat": "{flat}"})
+        words = self.words("{caller_name}", facts, company_name="Acme")
+        self.assertNotIn("Acme", words.greeting)
+
+    def test_a_variable_cannot_take_the_place_of_what_portero_knows(self) -> None:
+        facts = Facts(variables={"date": "never", "company_name": "Evil"})
+        words = self.words("{date} {company_name}", facts, company_name="Acme")
+        self.assertEqual(words.greeting, "21 November 2026 Acme")
+
+    def test_the_agent_knows_the_words_of_its_farewell(self) -> None:
+        self.assertIn("say exactly: Bye", self.words("Bye").instructions)
+        words = self.words("Bye {caller_name}", Facts("Ana"))
+        self.assertIn("say exactly: Bye “Ana”\n", words.instructions)
+        self.assertEqual(words.farewell, "Bye Ana")
+
+    def test_without_templates_the_words_are_as_written(self) -> None:
+        agent = AgentSettings(instructions="Set {{x}} to 1.")
+        words = render(agent, Facts("Ana"), NOW)
+        self.assertEqual(words.instructions, "Set {x} to 1.")
+        self.assertEqual((words.greeting, words.farewell), ("", ""))
+
+
+class AssignmentTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.provider = FakeProvider()
+        self.ledger = Ledger(lambda: date(2026, 11, 21))
+
+    def roster(self, limits: LimitSettings | None = None, **settings: Any) -> Roster:
+        config = Config(
+            agents={DEFAULT: AgentSettings(**settings)},
+            targets={"desk": TargetSettings("house,100,1")},
+            limits=limits or LimitSettings(),
+        )
+        return Roster(
+            config,
+            {DEFAULT: self.provider},
+            {DEFAULT: [FakeTool()]},
+            Clock(),
+            self.ledger,
+            now=lambda: NOW,
+        )
+
+    def assigned(self, **settings: Any) -> Assignment:
+        return self.roster(**settings).assign(DEFAULT, "a", Facts("Ana"))
+
+    def test_every_setting_of_the_session_reaches_the_brief(self) -> None:
+        brief = self.assigned(
+            model="m",
+            voice="ash",
+            speed=1.25,
+            turn_detection="semantic_vad",
+            vad_threshold=0.7,
+            vad_prefix_ms=200,
+            vad_silence_ms=700,
+            idle_timeout_ms=6000,
+            eagerness="low",
+            interrupt_response=False,
+            noise_reduction="far_field",
+            transcription_model="t",
+            transcription_languages=("es",),
+            transcription_keywords=("portero",),
+            reasoning_effort="low",
+            max_output_tokens=400,
+            truncation="retention_ratio",
+            retention_ratio=0.5,
+            context_tokens=8000,
+        ).brief
+        self.assertEqual(
+            (brief.call_id, brief.model, brief.voice, brief.speed),
+            ("a", "m", "ash", 1.25),
+        )
+        turns = brief.turn_detection
+        self.assertEqual(
+            (turns.kind, turns.threshold, turns.prefix_ms, turns.silence_ms),
+            ("semantic_vad", 0.7, 200, 700),
+        )
+        self.assertEqual(
+            (turns.idle_timeout_ms, turns.eagerness, turns.interrupt_response),
+            (6000, "low", False),
+        )
+        self.assertEqual(brief.noise_reduction, "far_field")
+        heard = brief.transcription
+        self.assertEqual(
+            (heard.model, heard.languages, heard.keywords), ("t", ("es",), ("portero",))
+        )
+        self.assertEqual(
+            (brief.reasoning_effort, brief.max_output_tokens), ("low", 400)
+        )
+        cut = brief.truncation
+        self.assertEqual(
+            (cut.kind, cut.retention_ratio, cut.context_tokens),
+            ("retention_ratio", 0.5, 8000),
+        )
+        self.assertEqual([tool.name for tool in brief.tools], ["look_up"])
+
+    def test_how_the_call_is_held_is_as_the_agent_and_the_house_say(self) -> None:
+        settings = self.roster(
+            LimitSettings(connect_within=3, reply_within=4, goodbye_within=5),
+            greeting="Hello {caller_name}",
+            farewell="Bye {caller_name}",
+            language="es",
+            noise_gate=200,
+            fallback="desk",
+            silence=20,
+            longest_call=90,
+        )
+        held = settings.assign(DEFAULT, "a", Facts("Ana")).settings
+        self.assertEqual((held.greeting, held.farewell), ("Hello Ana", "Bye Ana"))
+        self.assertEqual((held.language, held.noise_gate), ("es", 200))
+        self.assertEqual(held.fallback, "house,100,1")
+        self.assertEqual(
+            (held.connect_within, held.reply_within, held.drain_within), (3, 4, 5)
+        )
+        self.assertEqual((held.silence, held.longest), (20, 90))
+
+    def test_calls_are_paid_from_the_budget_of_their_agent(self) -> None:
+        roster = self.roster(model="gpt-realtime-2.1", most_per_day=1.0)
+        meter = roster.assign(DEFAULT, "a", Facts()).meter
+        self.assertEqual(roster.day_is_over(DEFAULT), "")
+        meter.used({"output.audio_tokens": 1_000_000})
+        self.assertEqual(self.ledger.spent(DEFAULT), 64.0)
+        self.assertIn("ceiling of $1 a day", roster.day_is_over(DEFAULT))
+
+    def test_a_model_without_a_price_has_no_cost(self) -> None:
+        self.assertFalse(self.assigned(model="mine").meter.known)
