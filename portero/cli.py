@@ -6,9 +6,13 @@ import sys
 from collections.abc import Sequence
 
 USAGE = """\
-portero call [options] [host:port]   place a call without an Asterisk
-portero check-config FILE            say what is wrong with a configuration file
+portero call [options] [host:port]     place a call without an Asterisk
+portero check-config FILE [--env FILE] say all that is wrong with a configuration
+portero explain AGENT [options]        what an agent has, and where it was set
+portero explain --did NUMBER           which agent answers that number, and why
+portero default-config                 print the commented configuration file
 
+call and explain have a --help of their own.
 The daemon is: twistd -n portero --port 8089 (options: twistd portero --help)
 """
 
@@ -17,35 +21,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """@return: The exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     command, rest = (given[0], given[1:]) if given else ("", [])
-    if command == "call":
-        from portero import placecall
+    match command, rest:
+        case "call", _:
+            from portero import placecall
 
-        return placecall.run(rest)
-    if command == "check-config" and len(rest) == 1:
-        return check_config(rest[0])
+            return placecall.run(rest)
+        case "explain", _:
+            from portero import explain
+
+            return explain.run(rest)
+        case "check-config", [path]:
+            return check_config(path)
+        case "check-config", [path, "--env", env] | ["--env", env, path]:
+            return check_config(path, env)
+        case "default-config", []:
+            from portero.reference import default_config
+
+            print(default_config(), end="")
+            return 0
     wanted = command in ("", "help", "--help", "-h")
     print(USAGE, file=sys.stdout if wanted else sys.stderr, end="")
     return 0 if wanted else 1
 
 
-def check_config(path: str) -> int:
+def check_config(path: str, env: str = "") -> int:
     """
     Print all that is wrong with a file, or that nothing is.
 
-    The environment is left out of it: it is this shell's, not the service's.
+    @param env: File of the service's environment. This shell's own is left out of it,
+        and without a file nothing is said of keys that are missing.
     """
     from twisted.internet.task import Clock
 
-    from portero import tap
-    from portero.config import load
+    from portero import envfile
+    from portero.announcement import warnings
+    from portero.config import check_keys, load
     from portero.errors import ConfigError
+    from portero.wiring import Wiring
 
     try:
-        config = load(path)
-        tap.check(config)
-        tap.build(config, Clock())
+        config = load(path, envfile.read(env) if env else {})
+        if env:
+            check_keys(config)
+        Wiring(Clock()).build(config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{path}: nothing wrong")
+    print(f"agents: {', '.join(config.agents)}")
+    for warning in warnings(config):
+        print(f"warning: {warning}")
     return 0
