@@ -14,7 +14,7 @@ PURE = {
     *("wire", "audio", "resample", "rates", "callstate", "turns", "history"),
     *("backoff", "linecheck", "config", "plugins", "errors", "gate", "settings"),
     *("sections", "templates", "toml_lines", "facts", "prices", "textfile", "keys"),
-    *("envfile", "networks", "record", "reference", "explain"),
+    *("envfile", "networks", "record", "reference"),
 }
 LEAVES = {"transports", "providers", "tools"}
 MAY_SEE_CALL = {"service", "tap"}
