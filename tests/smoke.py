@@ -1,14 +1,19 @@
 """The installed plugin starts, takes a call, and stops. Run by tox, not by trial."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode
+from urllib.request import urlopen
 
 BIN = Path(sys.executable).parent
+PORTERO = str(BIN / "portero")
 
 
 def free_port() -> int:
@@ -22,28 +27,62 @@ def listens(port: int) -> bool:
         return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
-def main() -> None:
-    port = free_port()
+def answer(*command: str) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 0, f"{command}: exit {done.returncode}"
+    return done.stdout
+
+
+def configuration(folder: str) -> str:
+    """
+    @return: The commented file that portero prints, which is then looked through.
+    """
+    path = Path(folder) / "portero.toml"
+    path.write_text(answer(PORTERO, "default-config"))
+    print(answer(PORTERO, "check-config", str(path)))
+    explained = answer(PORTERO, "explain", "default", "--config", str(path))
+    assert "gpt-realtime" in explained, explained
+    return str(path)
+
+
+def announced(web_port: int) -> str:
+    """
+    @return: The id that a dialplan gets for its call.
+    """
+    form = urlencode({"caller_name": "Ana", "vip": "yes"}).encode()
+    with urlopen(f"http://127.0.0.1:{web_port}/register", form, timeout=10) as got:
+        answered: dict[str, list[str]] = parse_qs(got.read().decode())
+    return answered["uuid"][0]
+
+
+def look_at(call_id: str, web_port: int) -> None:
+    where = f"http://127.0.0.1:{web_port}"
+    with urlopen(f"{where}/next/{call_id}", timeout=10) as got:
+        assert parse_qs(got.read().decode())["outcome"] == ["well"]
+    with urlopen(f"{where}/calls/{call_id}", timeout=10) as got:
+        facts = json.loads(got.read())["facts"]
+    assert facts["caller_name"] == "Ana", facts
+    assert facts["variables"] == {"vip": "yes"}, facts
+
+
+def main(config: str) -> None:
+    port, web_port = free_port(), free_port()
     twistd = [str(BIN / "twistd"), "-n", "--pidfile=", "portero", f"--port={port}"]
+    twistd += [f"--web={web_port}", f"--config={config}"]
     daemon = subprocess.Popen(twistd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         end = time.monotonic() + 30
-        while not listens(port):
+        while not (listens(port) and listens(web_port)):
             assert daemon.poll() is None, "twistd ended"
             assert time.monotonic() < end, "twistd does not listen"
             time.sleep(0.1)
         busy = subprocess.run(twistd, capture_output=True, text=True, timeout=30)
         assert busy.returncode == 1, f"a busy port: exit {busy.returncode}"
         assert "cannot listen" in busy.stdout + busy.stderr, busy.stderr
-        called = subprocess.run(
-            [str(BIN / "portero"), "call", "--json", "--dtmf=5#", f"127.0.0.1:{port}"],
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=60,
-        )
-        assert called.returncode == 0, f"portero call: exit {called.returncode}"
-        report = json.loads(called.stdout)
-        print("smoke: a call was answered:", report)
+        call_id = announced(web_port)
+        call = "call", "--json", "--dtmf=5#", f"--uuid={call_id}", f"127.0.0.1:{port}"
+        print("smoke: a call was answered:", json.loads(answer(PORTERO, *call)))
+        look_at(call_id, web_port)
     finally:
         daemon.send_signal(signal.SIGTERM)
         log, _ = daemon.communicate(timeout=30)
@@ -55,4 +94,7 @@ def main() -> None:
     assert b"Traceback" not in log, "something raised"
 
 
-main()
+# A key in this shell would have the call answered by the real service.
+os.environ.pop("OPENAI_API_KEY", None)
+with tempfile.TemporaryDirectory(prefix="portero-smoke-") as folder:
+    main(configuration(folder))

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from string import Template
+from urllib.parse import parse_qsl
 
 from tests.lab.process import LabError, Process, free_port
 from tests.parts import need
@@ -22,9 +23,15 @@ BOOTSTRAP_SECONDS = 300.0
 RTP_PORTS = 400
 """Two a call, and Asterisk wants some choice."""
 
-PREFIXES = {"shipped": 1, "plain": 2, "slin16": 3, "slin24": 4, "codecless": 5}
+PREFIXES = {"plain": 2, "slin16": 3, "slin24": 4, "codecless": 5}
 """How an extension begins that goes on with portero's port (conf/extensions.conf)."""
-BARE, ECHO, SHORT, RINGING = "500", "600", "800", "900"
+AMI_USER, AMI_SECRET = "lab", "lab-secret"
+ECHO, SHORT, RINGING = "600", "800", "900"
+SOMEBODY, BUSY = "lab,700,1", "lab,750,1"
+"""Who may be the fallback."""
+SOMEBODY_HZ = 1004
+SALES, OFFICE = "lab,710,1", "lab,711,1"
+"""Where calls may be transferred."""
 
 
 class _Template(Template):
@@ -87,6 +94,7 @@ class Asterisk:
     Starts in the constructor, fully booted when that returns.
 
     @ivar sip_port: Where it takes calls, UDP on 127.0.0.1.
+    @ivar ami_port: Where L{AMI_USER} may redirect channels, TCP on 127.0.0.1.
     @ivar sounds: The folder of its recorded prompts, 8 kHz WAV.
     """
 
@@ -96,6 +104,9 @@ class Asterisk:
         # test's own, long temporary folder.
         self._run = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
         self.sip_port = free_port(socket.SOCK_DGRAM)
+        self.ami_port = free_port()
+        self._tests: list[str] = []
+        self._contexts: list[str] = []
         self.sounds = Path(self._ask("--share")) / "sounds" / "en"
         self._conf = self._configure()
         self._process = Process(
@@ -110,16 +121,77 @@ class Asterisk:
     def uri(self, extension: str) -> str:
         return f"sip:{extension}@127.0.0.1:{self.sip_port}"
 
-    def to_portero(self, how: str, port: int, web_port: int = 9) -> str:
+    def to_portero(
+        self, how: str, port: int, web_port: int = 9, **variables: str
+    ) -> str:
         """
-        @param how: A key of L{PREFIXES}.
+        @param how: C{shipped}, or a key of L{PREFIXES}.
         @param port: Where portero listens on 127.0.0.1.
-        @param web_port: Where its status resource is, which the shipped dialplan asks.
+        @param web_port: As for L{to_dialplan}.
+        @param variables: As for L{to_dialplan}.
 
         @return: The URI to call.
         """
-        web = f"*{web_port}" if how == "shipped" else ""
-        return self.uri(f"{PREFIXES[how]}{port}{web}")
+        if how != "shipped":
+            return self.uri(f"{PREFIXES[how]}{port}")
+        return self.to_dialplan(port, web_port, **variables)
+
+    def to_dialplan(
+        self, port: int, web_port: int, context: str = "portero", **variables: str
+    ) -> str:
+        """
+        @param port: Where portero listens on 127.0.0.1.
+        @param web_port: Where its status resource is, which the shipped dialplan asks.
+        @param context: Where that dialplan is, or one like it.
+        @param variables: What it finds set on the channel: its own settings,
+            C{FROM_DID}, C{CALLERID(name)}... Values are dialplan.
+
+        @return: The URI to call.
+        """
+        settings = {
+            "PORTERO": f"127.0.0.1:{port}",
+            "PORTERO_STATUS": f"http://127.0.0.1:{web_port}",
+            "PORTERO_FALLBACK": SOMEBODY,
+            **variables,
+        }
+        steps = ["Set(CHANNEL(hangup_handler_push)=told,s,1(${EXTEN}))"]
+        steps += [f"Set({name}={value})" for name, value in settings.items()]
+        return self.uri(self.extension(*steps, f"Goto({context},s,1)"))
+
+    def told(self, uri: str) -> list[dict[str, str]]:
+        """
+        @param uri: Of L{to_dialplan}.
+
+        @return: Of each call there that is over, what the dialplan knew in the end:
+            values of C{PORTERO_...}, by the rest of the name in small letters.
+        """
+        number = uri.partition(":")[2].partition("@")[0]
+        found = re.findall(rf"LAB told {number} (\S*)$", self.log, re.MULTILINE)
+        return [dict(parse_qsl(form, keep_blank_values=True)) for form in found]
+
+    def extension(self, *steps: str) -> str:
+        """
+        @param steps: Applications of the dialplan, one after another.
+
+        @return: A new extension that a phone can call.
+        """
+        number = f"1{len(self._tests)}"
+        lines = [f"exten => {number},1,NoOp()", *(f" same => n,{s}" for s in steps)]
+        self._tests.append("\n".join(lines).replace(";", "\\;"))
+        self._load()
+        return number
+
+    def add(self, dialplan: str) -> None:
+        """
+        @param dialplan: Contexts, as a file has them.
+        """
+        self._contexts.append(dialplan)
+        self._load()
+
+    def _load(self) -> None:
+        text = "\n".join([*self._contexts, "[lab](+)", *self._tests, ""])
+        (self._run / "etc" / "extensions_tests.conf").write_text(text)
+        self.rx("dialplan reload")
 
     def rx(self, line: str) -> str:
         """
@@ -172,6 +244,9 @@ class Asterisk:
             "lib": self._ask("--lib"),
             "share": self._ask("--share"),
             "sip_port": self.sip_port,
+            "ami_port": self.ami_port,
+            "ami_user": AMI_USER,
+            "ami_secret": AMI_SECRET,
             "rtp_start": rtp_start,
             "rtp_end": rtp_start + RTP_PORTS - 1,
             "portero_dialplan": SHIPPED_DIALPLAN,

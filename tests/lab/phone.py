@@ -68,6 +68,7 @@ class Phone:
     """
     Use it as a context manager: leaving hangs up and ends the thread.
 
+    @ivar caller: Of the From header of the next call, as it stands there.
     @ivar sample_rate: Of everything played and heard.
     @ivar heard: The L{Recording} of what came.
     @ivar sent: What left.
@@ -84,6 +85,7 @@ class Phone:
         self._codec = codec(codec_name)
         self._ptime = ptime
         self.sample_rate = self._codec.sample_rate
+        self.caller = f'"Lab" <sip:phone@{HOST}>'
         self.heard = Recording(self._codec)
         self.sent: list[Sent] = []
         self.story: list[str] = []
@@ -133,7 +135,7 @@ class Phone:
         """
         host, _, port = uri.partition("@")[2].partition(":")
         self._pbx = (host, int(port))
-        self._dialog = Dialog(uri, self._sip.getsockname()[1])
+        self._dialog = Dialog(uri, self._sip.getsockname()[1], self.caller)
         sdp = offer(
             self._rtp.getsockname()[1],
             self._codec.payload_type,

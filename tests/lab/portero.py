@@ -6,17 +6,22 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import portero
 from tests.lab.process import Process, free_port, wait_until
 from tests.parts import need
 
-OWN_VARIABLES = ("OPENAI_", "PORTERO_", "VAD_", "DEFAULT_VOICE")
+OWN_VARIABLES = (
+    *("OPENAI_", "PORTERO_", "VAD_", "DEFAULT_VOICE", "NOISE_GATE_", "PLAYBACK_"),
+    *("OUTPUT_AUDIO_", "AUDIO_BRIDGE_", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"),
+)
 """Beginnings of what portero reads from the environment; a test sets its own."""
 
 
@@ -26,12 +31,21 @@ class Portero(Process):
 
     @ivar port: Where Asterisk finds it, on 127.0.0.1.
     @ivar web_port: Where its status resource is.
+    @ivar config: Its configuration file, which need not exist.
     """
 
-    def __init__(self, *options: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        env: Mapping[str, str] | None = None,
+        config: str = "",
+        token: str = "",
+    ) -> None:
         """
         @param options: Besides the two ports.
         @param env: On top of this process's own, without what portero reads there.
+        @param config: TOML.
+        @param token: That its status resource wants.
         """
         twistd = Path(sys.executable).parent / "twistd"
         need(twistd.exists(), f"twistd beside {sys.executable}")
@@ -45,6 +59,13 @@ class Portero(Process):
         # The same portero that the tests import, installed or not.
         surroundings["PYTHONPATH"] = str(Path(portero.__file__).parents[1])
         surroundings["PYTHONUNBUFFERED"] = "1"
+        self._token = token
+        if token:
+            surroundings["PORTERO_WEB_TOKEN"] = token
+        self.config = self._folder / "portero.toml"
+        if config:
+            self.config.write_text(config)
+            options = (*options, "--config", str(self.config))
         command = [str(twistd), "-n", "--pidfile=", "portero"]
         command += ["--port", str(self.port), "--web", str(self.web_port), *options]
         super().__init__(
@@ -63,9 +84,38 @@ class Portero(Process):
         """
         @return: HTTP status and body of its status resource.
         """
+        return self._request("GET", path)
+
+    def announce(self, **form: str) -> dict[str, str]:
+        """
+        @return: What the dialplan would be answered.
+        """
+        _, body = self._request(
+            "POST",
+            "/register",
+            urlencode({"token": self._token, **form}),
+            {"Content-Type": "application/x-www-form-urlencoded"},
+        )
+        return dict(parse_qsl(body))
+
+    def read_again(self, config: str) -> None:
+        """
+        Change its configuration file, send SIGHUP and don't wait.
+        """
+        self.config.write_text(config)
+        os.kill(self.pid, signal.SIGHUP)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.web_port, timeout=5)
+        bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            connection.request("GET", path)
+            connection.request(method, path, body, {**bearer, **(headers or {})})
             response = connection.getresponse()
             return response.status, response.read().decode()
         finally:
@@ -77,6 +127,14 @@ class Portero(Process):
         """
         _, body = self.get("/calls")
         found: list[dict[str, Any]] = json.loads(body)["calls"]
+        return found
+
+    def call_record(self, call_id: str) -> dict[str, Any]:
+        """
+        @return: What the status resource tells of a call that ended.
+        """
+        _, body = self.get(f"/calls/{call_id}")
+        found: dict[str, Any] = json.loads(body)
         return found
 
     def wait_until_idle(self, seconds: float = 5.0) -> bool:

@@ -99,15 +99,16 @@ class Dialog:
     answers change in it. No socket, no time.
     """
 
-    def __init__(self, target: str, port: int) -> None:
+    def __init__(self, target: str, port: int, caller: str) -> None:
         """
         @param target: The SIP URI to call.
         @param port: Where this phone's SIP is.
+        @param caller: Of the From header, without its tag.
         """
         self._target = target
         self._via = f"SIP/2.0/UDP {HOST}:{port}"
         self._contact = f"<sip:phone@{HOST}:{port}>"
-        self._from = f'"Lab" <sip:phone@{HOST}>;tag={secrets.token_hex(4)}'
+        self._from = f"{caller};tag={secrets.token_hex(4)}"
         self._to = f"<{target}>"
         self.call_id = secrets.token_hex(8)
         self._branch = self._new_branch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
@@ -51,17 +51,35 @@ def the_portero() -> Portero:
     return portero
 
 
+def _explained(method: Callable[[RealTestCase], None]) -> Any:
+    """
+    @return: The same test, with the logs in the message of its failure.
+    """
+
+    @functools.wraps(method)
+    def explained(self: RealTestCase) -> None:
+        marks = {name: len(log) for name, log in self.logs().items()}
+        try:
+            method(self)
+        except (AssertionError, LabError) as error:
+            message = [str(error)]
+            for name, log in self.logs().items():
+                lines = log[marks.get(name, 0) :].splitlines()
+                message += [f"--- {name} ---", *lines[-LINES:]]
+            raise self.failureException("\n".join(message)) from error
+
+    return explained
+
+
 class RealTestCase(SynchronousTestCase):
     """
     A failure's message ends with what Asterisk and portero logged meanwhile.
-
     """
 
-    def __init__(self, methodName: str = "runTest") -> None:
-        super().__init__(methodName)
-        method = getattr(self, methodName, None)
-        if method is not None:
-            setattr(self, methodName, self._explained(method))
+    def __init_subclass__(cls) -> None:
+        for name, method in tuple(vars(cls).items()):
+            if name.startswith("test"):
+                setattr(cls, name, _explained(method))
 
     def setUp(self) -> None:
         self.asterisk = the_asterisk()
@@ -81,15 +99,12 @@ class RealTestCase(SynchronousTestCase):
         @param service: Where it finds its voice; L{None}: the demo agent.
         @param config: TOML.
         """
-        if config:
-            path = Path(self.mktemp())
-            path.write_text(config)
-            options = (*options, "--config", str(path.absolute()))
-        self._own = Portero(*options, env=service.env if service else None)
+        env = service.env if service else None
+        self._own = Portero(*options, env=env, config=config)
         self.addCleanup(self._own.stop)
         return self._own
 
-    def own_service(self, **knobs: object) -> Service:
+    def own_service(self, **knobs: Any) -> Service:
         """
         Start a voice service for this test.
 
@@ -172,22 +187,10 @@ class RealTestCase(SynchronousTestCase):
         self.wait_until("portero has no call", lambda: not self.portero.calls())
         self.wait_until("no channel is up", lambda: self.asterisk.channels() == 0)
 
-    def _explained(self, method: Callable[[], None]) -> Callable[[], None]:
-        @functools.wraps(method)
-        def explained() -> None:
-            marks = {name: len(log) for name, log in self._logs().items()}
-            try:
-                method()
-            except (AssertionError, LabError) as error:
-                message = [str(error)]
-                for name, log in self._logs().items():
-                    lines = log[marks.get(name, 0) :].splitlines()
-                    message += [f"--- {name} ---", *lines[-LINES:]]
-                raise self.failureException("\n".join(message)) from error
-
-        return explained
-
-    def _logs(self) -> dict[str, str]:
+    def logs(self) -> dict[str, str]:
+        """
+        @return: By whose they are.
+        """
         logs = {"Asterisk": the_asterisk().log}
         if the_portero.cache_info().currsize:
             logs["the common portero"] = the_portero().log

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import socket
 
-from tests.lab.asterisk import BARE
+from tests.lab.asterisk import SOMEBODY_HZ
 from tests.lab.phone import Phone
 from tests.lab.process import free_port
 from tests.real.case import SAME_SPEECH, RealTestCase
-
-FALLBACK_HZ = 1004
-"""Who answers instead is Asterisk's test tone (conf/extensions.conf)."""
 
 
 class FallbackTests(RealTestCase):
@@ -28,37 +26,39 @@ class FallbackTests(RealTestCase):
 
     def test_the_shipped_dialplan_has_the_documented_defaults(self) -> None:
         """
-        Nothing need listen there: the log tells where Asterisk went.
+        Whoever listens there, or nobody: the log tells where Asterisk went.
+        """
+        number = self.asterisk.extension("Goto(portero,s,1)")
+        log = self._log_of(number, "AudioSocket\\(|does not exist")
+        self.assertIn("PORTERO=127.0.0.1:8089", log)
+        self.assertIn("PORTERO_STATUS=http://127.0.0.1:8091", log)
+        self.assertIn("PORTERO_FALLBACK=from-internal,100,1", log)
+
+    def test_the_shipped_dialplan_can_do_without_the_status_resource(self) -> None:
+        steps = "Set(PORTERO_STATUS=none)", "Goto(portero,s,1)"
+        number = self.asterisk.extension(*steps)
+        log = self._log_of(number, "AudioSocket\\(")
+        self.assertRegex(log, r"AudioSocket\([0-9a-f-]{36},127\.0\.0\.1:8089\)")
+        self.assertNotIn("CURL", log)
+
+    def _log_of(self, number: str, until: str) -> str:
+        """
+        Call until Asterisk logs this.
         """
         before = len(self.asterisk.log)
         phone = self.phone()
-        phone.call(self.asterisk.uri(BARE))
+        phone.dial(self.asterisk.uri(number))
         self.wait_until(
-            "the application", lambda: "AudioSocket(" in self.asterisk.log[before:]
+            until, lambda: bool(re.search(until, self.asterisk.log[before:]))
         )
-        log = self.asterisk.log[before:]
-        self.assertRegex(log, r"AudioSocket\([0-9a-f-]{36},127\.0\.0\.1:8089\)")
-        self.assertIn("STATUS=http://127.0.0.1:8091", log)
+        return self.asterisk.log[before:]
 
     def test_a_stopped_portero_sends_the_caller_to_the_fallback(self) -> None:
         for how in ("plain", "shipped"):
             phone = self.phone()
             phone.call(self.asterisk.to_portero(how, free_port(), free_port()))
-            phone.wait_for_tone(FALLBACK_HZ, 4)
+            phone.wait_for_tone(SOMEBODY_HZ, 4)
             phone.close()
-
-    def test_a_portero_killed_in_mid_call_sends_the_caller_to_the_fallback(
-        self,
-    ) -> None:
-        """
-        Asterisk sees what it sees at an orderly end, so the dialplan has to ask.
-        """
-        portero = self.own_portero()
-        phone = self.phone()
-        self.call(phone, "shipped")
-        phone.wait_for_sound(3)
-        portero.kill()
-        phone.wait_for_tone(FALLBACK_HZ, 5)
 
     def test_a_stopping_portero_gives_its_calls_back(self) -> None:
         portero = self.own_portero(config="[limits]\nstop_within = 1\n")
@@ -67,7 +67,7 @@ class FallbackTests(RealTestCase):
         phone.wait_for_sound(3)
         since = phone.heard.arrivals[-1].time
         portero.terminate()
-        phone.wait_for_tone(FALLBACK_HZ, 15)
+        phone.wait_for_tone(SOMEBODY_HZ, 15)
         self.assertGreater(
             self.likeness(phone.heard.sound(since=since), self.prompt("apology")),
             SAME_SPEECH,
@@ -110,7 +110,7 @@ class ServiceTests(RealTestCase):
         self.assertEqual(phone.heard.gaps(0.1), [], f"phone late: {phone.late}")
 
     def _apology_then_fallback(self, since: float, phone: Phone) -> None:
-        phone.wait_for_tone(FALLBACK_HZ, 40)
+        phone.wait_for_tone(SOMEBODY_HZ, 40)
         heard = phone.heard.sound(since=since)
         self.assertGreater(self.likeness(heard, self.prompt("apology")), SAME_SPEECH)
         self.assertEqual(self.portero.calls(), [])
