@@ -111,7 +111,8 @@ class Reception:
         # Takes as long for a token that is nearly right as for any other.
         if hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
             return True
-        self.refused(what, f"{'wrong' if token else 'no'} token ({WHERE_TOKENS_ARE})")
+        which = "wrong token" if token else "no token"
+        self.refused(what, f"{which} ({WHERE_TOKENS_ARE})")
         return False
 
     def admits(self, peer: IAddress | None, allow: Iterable[Network]) -> bool:
