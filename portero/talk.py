@@ -214,8 +214,8 @@ class Talk:
         if not self._over_full:
             self._over_full = True
             self.log.warn(
-                "call {call_id}: as much of a reply waits as may ([listen] queue_frames); "
-                "the rest is stopped",
+                "call {call_id}: as much of a reply waits as may ([listen] "
+                "queue_frames); the rest is stopped",
                 call_id=self._call_id,
             )
         self._agent.cancel()
