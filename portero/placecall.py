@@ -100,11 +100,18 @@ class Options(usage.Options):
     host: str
     port: int
     plan: Plan
+    _where = ""
 
     def parseArgs(self, *where: str) -> None:
-        if len(where) > 1:
-            raise usage.UsageError(f"only one host:port can be called, not {where}")
-        self.host, self.port = _host_and_port(*where or ("",))
+        for one in where[:1]:
+            if self._where:
+                raise usage.UsageError(
+                    f"only one host:port can be called, not {self._where} and {one}"
+                )
+            self._where = one
+        self.host, self.port = _host_and_port(self._where)
+        if where[1:]:  # options may follow, too
+            self.parseOptions(list(where[1:]))
 
     def postOptions(self) -> None:
         if self["rate"] not in wire.KINDS:

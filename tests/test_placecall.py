@@ -50,6 +50,11 @@ class OptionsTests(SynchronousTestCase):
         options.parseOptions(list(arguments))
         return options
 
+    def test_options_may_stand_on_both_sides_of_the_address(self) -> None:
+        options = self.parse("--quiet", "10.0.0.1:9000", "--dtmf", "12#")
+        self.assertEqual((options.host, options.port), ("10.0.0.1", 9000))
+        self.assertEqual((options["quiet"], options["dtmf"]), (1, "12#"))
+
     def wav(self, rate: int, pcm: bytes) -> str:
         path: str = self.mktemp()
         write_wav(path, rate, pcm)
