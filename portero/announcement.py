@@ -121,6 +121,8 @@ def warnings(config: Config) -> list[str]:
         )
     files = [provider.api_key_file for provider in config.providers.values()]
     files += [config.listen.web_token_file, config.ami.secret_file]
+    files += [settings.token_file for settings in config.webhooks.values()]
+    files += [settings.token_file for settings in config.mcp.values()]
     found += [
         f"{path} is open to every user of this machine: chmod 600 it"
         for path in dict.fromkeys(filter(None, files))

@@ -26,7 +26,6 @@ from portero.sections import (
     ListenSettings,
     PriceSettings,
     ProviderSettings,
-    TargetSettings,
 )
 from portero.settings import (
     INHERITED,
@@ -37,12 +36,20 @@ from portero.settings import (
     shown,
     table,
 )
+from portero.tool_sections import (
+    GateSettings,
+    MailSettings,
+    McpSettings,
+    TargetSettings,
+    WebhookSettings,
+)
 
 SECTIONS: Final[Mapping[str, type]] = {
     "listen": ListenSettings,
     "provider": ProviderSettings,
     "agent": AgentSettings,
     "limits": LimitSettings,
+    "mail": MailSettings,
     "ami": AmiSettings,
 }
 
@@ -50,6 +57,9 @@ FAMILIES: Final[Mapping[str, tuple[type, str]]] = {
     "agents": (AgentSettings, "agent"),
     "providers": (ProviderSettings, "provider"),
     "targets": (TargetSettings, ""),
+    "gates": (GateSettings, ""),
+    "webhooks": (WebhookSettings, ""),
+    "mcp": (McpSettings, ""),
     "prices": (PriceSettings, ""),
 }
 """Sections of which there are several, by name; and which one they inherit from."""
@@ -80,6 +90,7 @@ class Config:
     provider: ProviderSettings = field(default_factory=ProviderSettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    mail: MailSettings = field(default_factory=MailSettings)
     ami: AmiSettings = field(default_factory=AmiSettings)
     agents: Mapping[str, AgentSettings] = field(
         default_factory=lambda: {DEFAULT: AgentSettings()}
@@ -90,6 +101,9 @@ class Config:
     )
     """Each with what it inherits; that of C{[provider]} has no name."""
     targets: Mapping[str, TargetSettings] = field(default_factory=dict)
+    gates: Mapping[str, GateSettings] = field(default_factory=dict)
+    webhooks: Mapping[str, WebhookSettings] = field(default_factory=dict)
+    mcp: Mapping[str, McpSettings] = field(default_factory=dict)
     prices: Mapping[str, PriceSettings] = field(default_factory=lambda: dict(SHIPPED))
     secrets: Secrets = field(default=Secrets(), repr=False)
     origins: Mapping[tuple[str, str], str] = field(
@@ -173,14 +187,23 @@ class _Reader:
             for name in providers
             if "api_key_file" in self._document["providers"][name]
         }
+        webhooks, mcp = self._family("webhooks", {}), self._family("mcp", {})
+        token_files = {
+            f"{family}.{name}": settings.token_file
+            for family, found in (("webhooks", webhooks), ("mcp", mcp))
+            for name, settings in found.items()
+        }
         secrets = Secrets.read(
-            self._environ, single, providers, with_key_file, self.wrong
+            self._environ, single, providers, with_key_file, token_files, self.wrong
         )
         return Config(
             **single,
             agents=agents,
             providers={"": single["provider"], **providers},
             targets=self._family("targets", {}),
+            gates=self._family("gates", {}),
+            webhooks=webhooks,
+            mcp=mcp,
             prices={**SHIPPED, **self._family("prices", {})},
             secrets=secrets,
             origins=self.origins,

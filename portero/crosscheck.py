@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from itertools import product
@@ -13,6 +14,7 @@ from portero.endpoints import endpoint_string, exposed
 from portero.errors import ConfigError
 from portero.sections import AgentSettings, is_loopback
 from portero.settings import Wrong, nearest, shown
+from portero.webhooks import check as webhookcheck
 
 if TYPE_CHECKING:
     from portero.config import Config
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 def check(config: Config, wrong: Wrong) -> None:
     """Say all that does not go together."""
     _check_listen(config, wrong)
+    _check_mail(config, wrong)
     for name, settings in config.providers.items():
         section = f"providers.{name}" if name else "provider"
         if settings.kind:
@@ -32,6 +35,8 @@ def check(config: Config, wrong: Wrong) -> None:
         if not target.to:
             said = 'is missing, for instance to = "from-internal,100,1"'
             wrong.of(f"targets.{name}", "to", said)
+    webhookcheck.check(config, wrong)
+    _check_gates(config, wrong)
     for name, agent in config.agents.items():
         _check_agent(config, name, agent, wrong)
     _check_choice(config.agents, wrong)
@@ -57,6 +62,9 @@ def check_keys(config: Config, wrong: Wrong) -> None:
         port = getattr(listen, key)
         if port and exposed(endpoint_string(port)) and not config.secrets.web_token:
             wrong.of("listen", key, f"{port} {_EXPOSED}")
+    if config.mail.user and config.mail.server and not config.secrets.mail:
+        said = "needs its password: password_file, or set PORTERO_MAIL_PASSWORD"
+        wrong.of("mail", "user", f"{shown(config.mail.user)} {said}")
     if config.ami.host and not config.secrets.ami:
         said = "needs its user's secret: set PORTERO_AMI_SECRET, or secret_file"
         wrong.of("ami", "host", f"{shown(config.ami.host)} {said}")
@@ -67,6 +75,9 @@ _EXPOSED: Final = (
     "web_token_file) and the networks that may connect (allow); or give a port alone, "
     "which is for this machine"
 )
+
+
+_MAIL_TOOLS: Final = ("send_email_summary", "request_transcript")
 
 
 def _check_listen(config: Config, wrong: Wrong) -> None:
@@ -103,6 +114,33 @@ def _check_listen(config: Config, wrong: Wrong) -> None:
         wrong.of("listen", "require_registration", said)
 
 
+def _check_mail(config: Config, wrong: Wrong) -> None:
+    mail = config.mail
+    if not mail.server:
+        return
+    if not mail.sender and ("mail", "sender") not in wrong.refused:
+        said = f"{shown(mail.server)} needs sender, the address that mail is from"
+        wrong.of("mail", "server", said)
+    if mail.tls == "none" and not is_loopback(mail.host):
+        said = '"none" is for a server on this machine: take "starttls" or "tls"'
+        wrong.of("mail", "tls", said)
+
+
+def _check_mail_tools(
+    config: Config, section: str, agent: AgentSettings, wrong: Wrong
+) -> None:
+    named = [tool for tool in agent.tools if tool in _MAIL_TOOLS]
+    if named and not config.mail.server and ("mail", "server") not in wrong.refused:
+        said = f"has {named[0]}, which needs [mail] server and sender"
+        wrong.of(section, "tools", said)
+    if "request_transcript" in named and not agent.transcription_model:
+        said = (
+            "has request_transcript, but transcription_model is empty, so the caller's "
+            "words are not written down"
+        )
+        wrong.of(section, "tools", said)
+
+
 def _endpoint(key: str, port: str, interface: str, wrong: Wrong) -> str:
     try:
         return endpoint_string(port, interface)
@@ -117,13 +155,13 @@ def _check_agent(config: Config, name: str, agent: AgentSettings, wrong: Wrong) 
         hint = nearest(agent.provider, [*filter(None, config.providers), "demo"])
         said = f"{shown(agent.provider)} is none: there must be [providers.NAME]"
         wrong.of(section, "provider", said, hint)
-    shipped = plugins.names("tools")
+    shipped = [*plugins.names("tools"), *config.webhooks]
     for tool in agent.tools:
         # A name with a colon is of a site's own, and taken on trust.
         if ":" not in tool and tool not in shipped:
             said = f"has {shown(tool)}, which is none"
             wrong.of(section, "tools", said, nearest(tool, shipped))
-    for key in ("transfer_to", "fallback"):
+    for key in ("transfer_to", "voicemail", "fallback"):
         value = getattr(agent, key)
         for target in filter(None, value if isinstance(value, tuple) else [value]):
             if target not in config.targets:
@@ -133,12 +171,77 @@ def _check_agent(config: Config, name: str, agent: AgentSettings, wrong: Wrong) 
     if "transfer" in agent.tools and not config.targets:
         said = "has transfer, which needs at least one section [targets.NAME]"
         wrong.of(section, "tools", said)
+    if "leave_voicemail" in agent.tools and not agent.voicemail:
+        said = "has leave_voicemail, which needs voicemail: the [targets.NAME] for it"
+        wrong.of(section, "tools", said)
+    hands_over = {"transfer", "leave_voicemail"}.intersection(agent.tools)
+    if "cancel_transfer" in agent.tools and not hands_over:
+        said = "has cancel_transfer, which needs transfer or leave_voicemail beside it"
+        wrong.of(section, "tools", said)
+    _check_mail_tools(config, section, agent, wrong)
+    _check_menu_and_gates(config, section, agent, wrong)
+    _check_greeting(section, agent, wrong)
     if not {(section, "variables"), ("agent", "variables")} & wrong.refused:
         _check_texts(section, agent, wrong)
     ceilings = agent.most_per_call, agent.most_per_day, config.limits.most_per_day
     if any(ceilings) and agent.provider != "demo" and agent.model not in config.prices:
         said = "has no price, so no ceiling can hold: write [prices.NAME] for it"
         wrong.of(section, "model", f"{shown(agent.model)} {said}")
+
+
+def _check_greeting(section: str, agent: AgentSettings, wrong: Wrong) -> None:
+    if agent.greeting_file:
+        # Only then: reading sound takes libraries that reading settings does not.
+        from portero import greeting
+
+        try:
+            greeting.load(agent.greeting_file)
+        except ConfigError as error:
+            name = shown(os.path.basename(agent.greeting_file))
+            wrong.of(section, "greeting_file", f"{name} cannot be played: {error}")
+        return
+    refused = {(section, "greeting"), ("agent", "greeting")} & wrong.refused
+    if not agent.greeting_cache or refused:
+        return
+    if not agent.greeting:
+        said = "needs greeting: other words each time cannot be kept"
+        wrong.of(section, "greeting_cache", said)
+    else:
+        own = sorted(templates.names(agent.greeting) & set(_NEVER_AGAIN))
+        if own:
+            said = f"keeps nothing as greeting has {{{own[0]}}}, which seldom comes"
+            wrong.of(section, "greeting_cache", f"{said} twice: take one of them away")
+
+
+def _check_menu_and_gates(
+    config: Config, section: str, agent: AgentSettings, wrong: Wrong
+) -> None:
+    for key, names, family, there in (
+        ("menu", agent.menu.values(), "targets", config.targets),
+        ("gates", agent.gates, "gates", config.gates),
+    ):
+        for name in names:
+            if name not in there:
+                said = f"has {shown(name)}, but there is no such [{family}.NAME]"
+                wrong.of(section, key, said, nearest(name, there))
+    if "open_gate" in agent.tools and not config.gates:
+        said = "has open_gate, which needs at least one section [gates.NAME]"
+        wrong.of(section, "tools", said)
+
+
+def _check_gates(config: Config, wrong: Wrong) -> None:
+    for name, gate in config.gates.items():
+        section = f"gates.{name}"
+        refused = {(section, "dtmf"), (section, "url")} & wrong.refused
+        if bool(gate.dtmf) == bool(gate.url) and not refused:
+            said = "must be there, or url, and not both: it opens by one of them"
+            wrong.of(section, "dtmf", said)
+        for who, key in (("pin", "pins_file"), ("resident", "residents_file")):
+            if gate.who == who and not getattr(gate, key):
+                said = f"{shown(who)} needs {key}; see docs/gate.rst"
+                wrong.of(section, "who", said)
+        if gate.password_file and not gate.url:
+            wrong.of(section, "password_file", "is for a gate with url")
 
 
 def _check_texts(section: str, agent: AgentSettings, wrong: Wrong) -> None:
@@ -150,6 +253,10 @@ def _check_texts(section: str, agent: AgentSettings, wrong: Wrong) -> None:
         for word in sorted(unknown):
             said = f"has {{{word}}}, which is neither known nor in variables"
             wrong.of(section, key, said, nearest(word, known))
+
+
+_NEVER_AGAIN: Final = ("caller_name", "caller_number", "time")
+"""In a greeting: what is different in almost every call."""
 
 
 def _check_choice(agents: Mapping[str, AgentSettings], wrong: Wrong) -> None:

@@ -48,6 +48,11 @@ def harmless(text: str, most: int = MOST_CHARACTERS) -> str:
     return " ".join("".join(kept).split())[:most].rstrip()
 
 
+def bare(number: str) -> str:
+    """@return: A telephone number without what is only there to be read."""
+    return "".join(c for c in number if c.isalnum() or c in "+*#_")
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Of one call. All texts are L{harmless}."""

@@ -20,6 +20,7 @@ FILES: Final = {
     "OPENAI_API_KEY": ("provider", "api_key_file"),
     "PORTERO_WEB_TOKEN": ("listen", "web_token_file"),
     "PORTERO_AMI_SECRET": ("ami", "secret_file"),
+    "PORTERO_MAIL_PASSWORD": ("mail", "password_file"),
 }
 """By variable: the section and key of a file with the same."""
 
@@ -34,6 +35,9 @@ class Secrets:
     """By the provider's name; that of C{[provider]} has none."""
     web_token: str = field(default="", repr=False)
     ami: str = field(default="", repr=False)
+    mail: str = field(default="", repr=False)
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of C{token_file}, by section: C{webhooks.NAME}, C{mcp.NAME}."""
 
     @classmethod
     def read(
@@ -42,12 +46,14 @@ class Secrets:
         sections: Mapping[str, Any],
         providers: Mapping[str, ProviderSettings],
         own_files: set[str],
+        token_files: Mapping[str, str],
         wrong: Wrong,
     ) -> Secrets:
         """
-        @param sections: C{provider}, C{listen} and C{ami}.
+        @param sections: C{provider}, C{listen}, C{ami} and C{mail}.
         @param providers: Those that have a name, with what they inherit.
         @param own_files: Which of these name an C{api_key_file} themselves.
+        @param token_files: By section, each C{token_file}; may be empty.
         """
 
         def find(variable: str, credential: str) -> str:
@@ -73,6 +79,11 @@ class Secrets:
             {name: key for name, key in keys.items() if key},
             find("PORTERO_WEB_TOKEN", "web_token"),
             find("PORTERO_AMI_SECRET", "ami_secret"),
+            find("PORTERO_MAIL_PASSWORD", "mail_password"),
+            {
+                section: _of_file(file, (section, "token_file"), wrong)
+                for section, file in token_files.items()
+            },
         )
 
 

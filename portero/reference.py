@@ -30,6 +30,7 @@ CHAPTERS: Final = {
     "Calls from Asterisk": ("listen",),
     "Agents": ("agent", "agents"),
     "Where an agent may send callers": ("targets",),
+    "What else it may do": ("gates", "webhooks", "mail", "mcp"),
     "Voice services": ("provider", "providers"),
     "Limits and prices": ("limits", "prices"),
     "Asterisk before 20.14": ("ami",),
@@ -44,6 +45,7 @@ GROUPS: Final[Mapping[tuple[str, str], str]] = {
     ("agent", "turn_detection"): "When the caller has finished speaking",
     ("agent", "noise_reduction"): "What it hears",
     ("agent", "reasoning_effort"): "How it thinks, and what it remembers",
+    ("agent", "interruption"): "When both speak",
     ("agent", "tools"): "What it may do",
     ("agent", "max_calls"): "Its limits",
 }
@@ -53,6 +55,10 @@ FAMILY_TEXTS: Final = {
     "agents": "Each agent is a section [agents.NAME]. It has every key of [agent], and "
     "says only what is different with it; [agents.default] answers what no other does.",
     "targets": "Each is a section [targets.NAME].",
+    "gates": "Each is a section [gates.NAME], for the tool open_gate.",
+    "webhooks": "Each is a section [webhooks.NAME]; an agent whose tools have that "
+    "NAME can use it.",
+    "mcp": "Each is a section [mcp.NAME]; an agent whose mcp has that NAME can use it.",
     "providers": "Further services are sections [providers.NAME]; an agent takes one "
     'with provider = "NAME". They have every key of [provider], and say only what is '
     "different. The key of [provider] is not shown to another host: such a service has "
@@ -86,6 +92,30 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "sales": {
             "to": "from-internal,200,1",
             "description": "Sales, for new orders",
+            "hours": "mon-fri 09:00-14:00 16:00-19:00; sat 10:00-13:00",
+        },
+    },
+    "gates": {
+        "street": {
+            "description": "The gate to the street",
+            "url": "http://192.168.1.20/relay/0?turn=on&timer=1",
+            "pins_file": "pins.txt",
+        },
+    },
+    "webhooks": {
+        "order_status": {
+            "description": "Look up how far an order is, by its number",
+            "parameters": {"order": "The number of the order, six digits"},
+            "method": "GET",
+            "url": "https://shop.example/orders/{order}",
+            "answer": "order.status",
+        },
+    },
+    "mcp": {
+        "crm": {
+            "url": "https://crm.example/mcp",
+            "description": "Customers and their orders",
+            "tools": ("find_customer",),
         },
     },
     "providers": {
@@ -147,6 +177,9 @@ def _family(family: str) -> Iterator[str]:
     for name, values in EXAMPLES[family].items():
         yield ""
         yield f"# [{family}.{name if name.isidentifier() else json.dumps(name)}]"
+        if not parent:  # then its keys stand nowhere else
+            keys = table(kind).items()
+            values = {key: values.get(key, about.default) for key, about in keys}
         for key, value in values.items():
             setting = table(kind)[key]
             # What is told at the parent's keys need not be told again.

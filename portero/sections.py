@@ -14,7 +14,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from portero import templates
-from portero.settings import setting
+from portero.mail import address as mailaddress
+from portero.settings import setting, shown
 
 OPENAI_URL: Final = "wss://api.openai.com/v1/realtime"
 
@@ -66,7 +67,7 @@ def _check_interface(interface: str) -> str:
     return ""
 
 
-def _check_networks(networks: tuple[str, ...]) -> str:
+def check_networks(networks: tuple[str, ...]) -> str:
     for network in networks:
         try:
             ip_network(network)
@@ -126,7 +127,14 @@ def _check_numbers(numbers: tuple[str, ...]) -> str:
 _TARGET: Final = re.compile(r"[\w-]+,[\w*#+-]+,([1-9]\d{0,4}|[A-Za-z][\w-]*)", re.ASCII)
 
 
-def _check_target(target: str) -> str:
+def _check_menu(menu: Mapping[str, str]) -> str:
+    for key in menu:
+        if len(key) != 1 or key not in "0123456789*#ABCD":
+            return f"has {shown(key)}, which is no key; there are 0-9, *, # and A-D"
+    return ""
+
+
+def check_target(target: str) -> str:
     if target and not _TARGET.fullmatch(target):
         return (
             "is no place in a dialplan; it is context,extension,priority, for "
@@ -160,7 +168,7 @@ class ListenSettings:
         (),
         "Networks that may connect, needed beyond loopback: AudioSocket has no "
         "password.",
-        check=_check_networks,
+        check=check_networks,
         example=("192.168.1.10/32",),
     )
     require_registration: bool = setting(
@@ -300,6 +308,22 @@ class AgentSettings:
         "Said word for word at the end; empty: in the agent's own words.",
         check=_check_text,
     )
+    greeting_file: str = setting(
+        "",
+        "A WAV file (any rate, up to 60 s) that is played at once as the greeting, "
+        "while the service is still being reached; greeting then says what is in it, "
+        "for the agent to know.",
+        example="welcome.wav",
+    )
+    greeting_cache: bool = setting(
+        False,
+        "Keep the greeting as the service spoke it the first time, and play it at once "
+        "from then on. Needs greeting, without {caller_name}, {caller_number}, {time}.",
+    )
+    greeting_protected: bool = setting(
+        False,
+        "The caller cannot interrupt the greeting; what they say is answered after it.",
+    )
     company_name: str = setting("", "Stands for {company_name}.")
     variables: Mapping[str, str] = setting(
         {},
@@ -370,7 +394,7 @@ class AgentSettings:
     idle_timeout_ms: int = setting(
         0,
         "With server_vad: the service itself speaks up after so much silence, 5000 to "
-        "30000; 0: it does not (see silence).",
+        "30000; 0: it does not (see silence, with which it is counted).",
         unit="ms",
         least=0,
         most=30000,
@@ -384,7 +408,23 @@ class AgentSettings:
         choices=("auto", "low", "medium", "high"),
     )
     interrupt_response: bool = setting(
-        True, "false: portero cancels an interrupted reply, not the service."
+        True,
+        "false: portero cancels an interrupted reply, not the service. Only with "
+        "interruption instant.",
+    )
+    interruption: str = setting(
+        "instant",
+        "When the caller speaks while the agent does: instant: the agent stops; "
+        "polite: it pauses, and goes on where it was unless the caller speaks for "
+        "barge_in_ms or says words; off: it speaks to its end.",
+        choices=("instant", "polite", "off"),
+    )
+    barge_in_ms: int = setting(
+        600,
+        "With interruption polite: so much speech is more than a cough or a murmur.",
+        unit="ms",
+        least=50,
+        most=3000,
     )
     noise_reduction: str = setting(
         "",
@@ -440,11 +480,56 @@ class AgentSettings:
         most=128000,
     )
     tools: tuple[str, ...] = setting(
-        ("hangup",), "What the agent may do: hangup, transfer."
+        ("hangup",),
+        "What the agent may do: hangup, transfer, cancel_transfer, leave_voicemail, "
+        "send_dtmf, open_gate, send_email_summary, request_transcript, and any "
+        "[webhooks.NAME].",
+    )
+    tool_within: float = setting(
+        10.0, "The longest that a tool may take.", unit="s", least=1, most=120
+    )
+    filler: str = setting(
+        "phrase",
+        "What the caller hears while a tool takes long: phrase, a discreet sound, or "
+        "none.",
+        choices=("phrase", "sound", "none"),
+    )
+    filler_after: float = setting(
+        2.0, "When it takes longer than that.", unit="s", least=0.2, most=60
     )
     transfer_to: tuple[str, ...] = setting(
         (),
         "With the tool transfer: which [targets.NAME]; empty: all of them.",
+    )
+    voicemail: str = setting(
+        "", "With the tool leave_voicemail: the [targets.NAME] that records."
+    )
+    gates: tuple[str, ...] = setting(
+        (), "With the tool open_gate: which [gates.NAME]; empty: all of them."
+    )
+    mail_to: str = setting(
+        "",
+        "With send_email_summary and request_transcript: the one address that mail "
+        "goes to; empty: the caller says it, and confirms it.",
+        check=mailaddress.problem,
+        example="office@acme.example",
+    )
+    mcp: tuple[str, ...] = setting(
+        (), "Which [mcp.NAME] the service may ask for this agent."
+    )
+    menu: Mapping[str, str] = setting(
+        {},
+        "Keys that lead to a [targets.NAME] at once and at any time, also when the "
+        "service is down; not while that target is closed.",
+        check=_check_menu,
+        example={"0": "office"},
+    )
+    digits_pause: float = setting(
+        2.0,
+        "Keys pressed within such a time of each other are one group; # ends it too.",
+        unit="s",
+        least=0.2,
+        most=30,
     )
     fallback: str = setting(
         "",
@@ -456,14 +541,21 @@ class AgentSettings:
     )
     silence: float = setting(
         60.0,
-        "Nobody says anything: the agent asks; after as long again the call ends with "
-        "a goodbye.",
+        "Nobody says anything: the agent asks whether the caller is there; after as "
+        "long again once more, and after as long again the call ends with a goodbye.",
         unit="s",
         least=10,
         most=3600,
     )
     longest_call: float = setting(
         3600.0, "Then the agent says goodbye.", unit="s", least=10, most=86400
+    )
+    warn_before_end: float = setting(
+        60.0,
+        "So long before longest_call the agent tells the caller. 0: it does not.",
+        unit="s",
+        least=0,
+        most=600,
     )
     most_per_call: float = setting(
         0.0,
@@ -481,21 +573,6 @@ class AgentSettings:
         unit="US dollars",
         least=0,
         most=1000000,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class TargetSettings:
-    """A place in the dialplan where callers can be sent, by name."""
-
-    to: str = setting(
-        "",
-        "context,extension,priority.",
-        check=lambda value: _check_target(value) if value else "is missing",
-        example="from-internal,200,1",
-    )
-    description: str = setting(
-        "", "For the agent: who or what that is.", example="Sales, for new orders"
     )
 
 
@@ -582,6 +659,6 @@ class AmiSettings:
     fallback: str = setting(
         "",
         "context,extension,priority of who answers when a call fails.",
-        check=_check_target,
+        check=check_target,
         example="from-internal,100,1",
     )

@@ -19,6 +19,9 @@ from portero.errors import ConfigError
 SHOWN: Final = 80
 """Characters of a wrong value that a message repeats."""
 
+TABLE: Final = "Mapping[str, Any]"
+"""The kind of a setting whose parts only its own check knows."""
+
 MOST_FOUND: Final = 100
 """Mistakes that are told at once."""
 
@@ -56,7 +59,8 @@ class Setting:
     def problem(self, value: Any) -> str:
         """@return: What is wrong with a value, and what is allowed; or nothing."""
         inner = value.values() if isinstance(value, dict) else value
-        parts = inner if isinstance(value, dict | tuple) else ()
+        of_texts = isinstance(value, dict | tuple) and self.kind != TABLE
+        parts = inner if of_texts else ()
         fits = type(value) is KINDS[self.kind][0]
         if not fits or not all(isinstance(part, str) for part in parts):
             return f"must be {self.allowed}"
@@ -131,6 +135,7 @@ KINDS: Final[dict[str, tuple[type, str]]] = {
     "bool": (bool, "true or false"),
     "tuple[str, ...]": (tuple, 'a list of texts: ["...", "..."]'),
     "Mapping[str, str]": (dict, 'a table of texts: { name = "..." }'),
+    TABLE: (dict, "a table"),
 }
 
 

@@ -13,6 +13,20 @@ def read(path: str | Path, most: int = 1_000_000) -> str:
     @return: As it stands, but with C{\\n} at the end of each line.
     @raise ConfigError: It cannot be had; the message says why, and not where.
     """
+    try:
+        return content(path, most).decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"is not UTF-8 text, in its line {line}") from None
+
+
+def content(path: str | Path, most: int) -> bytes:
+    """
+    The bytes of any file.
+
+    @param most: Bytes; a longer file is refused.
+    @raise ConfigError: It cannot be had; the message says why, and not where.
+    """
     path = Path(path)
     try:
         # Of all but files a read may block, or have no end.
@@ -20,14 +34,11 @@ def read(path: str | Path, most: int = 1_000_000) -> str:
             path.stat()
             raise ConfigError("is a folder" if path.is_dir() else "is no plain file")
         with path.open("rb") as file:
-            content = file.read(most + 1)
-        if len(content) > most:
-            raise ConfigError(f"is larger than {most} bytes")
-        return content.decode("utf-8").replace("\r\n", "\n")
+            found = file.read(most + 1)
     except OSError as error:
         raise ConfigError(error.strerror or str(error)) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"is not UTF-8 text, in its line {line}") from None
     except ValueError:
         raise ConfigError("is not the name of a file") from None
+    if len(found) > most:
+        raise ConfigError(f"is larger than {most} bytes")
+    return found

@@ -360,7 +360,8 @@ ENVIRONMENTS = st.dictionaries(
     max_size=4,
 )
 PLACE = re.compile(
-    r"any\.toml:([1-9]\d*)|[A-Z_]+|--[a-z-]+|.*/(openai_api_key|web_token|ami_secret)|default"
+    r"any\.toml:([1-9]\d*)|[A-Z_]+|--[a-z-]+|default"
+    r"|.*/(openai_api_key|web_token|ami_secret|mail_password)"
 )
 
 

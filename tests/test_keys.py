@@ -14,6 +14,7 @@ CREDENTIALS = {
     "OPENAI_API_KEY": "openai_api_key",
     "PORTERO_WEB_TOKEN": "web_token",
     "PORTERO_AMI_SECRET": "ami_secret",
+    "PORTERO_MAIL_PASSWORD": "mail_password",
 }
 
 
@@ -23,6 +24,7 @@ def secret(config: Config, variable: str) -> str:
         "OPENAI_API_KEY": config.secrets.api_keys.get("", ""),
         "PORTERO_WEB_TOKEN": config.secrets.web_token,
         "PORTERO_AMI_SECRET": config.secrets.ami,
+        "PORTERO_MAIL_PASSWORD": config.secrets.mail,
     }
     return found[variable]
 

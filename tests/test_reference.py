@@ -13,6 +13,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from portero import reference
+from portero.audio import write_wav
 from portero.config import FAMILIES, SECTIONS, load
 from portero.settings import table
 
@@ -130,7 +131,10 @@ class ExampleTests(SynchronousTestCase):
     """All TOML in the documentation stands in blocks that are marked as such."""
 
     def test_every_example_loads(self) -> None:
-        path = Path(self.mktemp())
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        write_wav(folder / "welcome.wav", 8000, bytes(320))
+        path = folder / "portero.toml"
         loaded = 0
         for page in PAGES:
             for block in TOML.findall(page.read_text("utf-8")):
