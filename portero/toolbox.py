@@ -1,27 +1,53 @@
-"""Runs the agent's tools: found by name, limited in time, answering in any case."""
+"""
+Runs the agent's tools: found by name, their arguments checked, limited in time and in
+what they answer, answering in any case; and all that is written down.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from portero import arguments as checked
 from portero.interfaces import ICallControl, ITool
+
+MOST_CHARACTERS: Final = 4000
+"""Of what a tool may answer."""
+CUT: Final = " [cut: the answer is longer]"
+MOST_LOGGED: Final = 200
+"""Characters of the arguments, and of a result, in a line of the log."""
+ERROR: Final = "error: "
+NOT_YET: Final = "not yet: "
+"""What an answer begins with that says why a tool did not do it."""
+
+_AUDIT: Final = Logger("portero.audit")
+"""Not of the class, whose name would take the place of that one."""
 
 
 class Toolbox:
-    """The tools that the agents of this process may use."""
+    """
+    The tools of one agent.
+
+    Each use is one line of the log, in the namespace C{portero.audit}: when it is over,
+    with who asked for what, and what came of it. Arguments that a tool names in an
+    attribute C{private} are left out.
+    """
 
     log = Logger()
 
     def __init__(
         self, tools: Sequence[ITool], clock: IReactorTime, within: float
     ) -> None:
-        """@param within: Seconds that a tool may take."""
+        """
+        @param within: Seconds that a tool may take that has no attribute C{within} of
+            its own.
+        """
         self.tools = tuple(tools)
         self._clock = clock
         self._within = within
@@ -33,28 +59,86 @@ class Toolbox:
         @return: What to tell the model; it never fails. A tool is not stopped by the
             end of its call: what the agent has promised is done.
         """
+        began = self._clock.seconds()
+        running = maybeDeferred(self._answer, call, name, arguments)
+        running.addErrback(partial(self._failed, call.call_id, name))
+        running.addCallback(_short)
+        return running.addCallback(
+            partial(self._write_down, call, name, arguments, began)
+        )
+
+    def _answer(
+        self, call: ICallControl, name: str, arguments: Mapping[str, Any]
+    ) -> Deferred[str]:
         tool = next((tool for tool in self.tools if tool.name == name), None)
         if tool is None:
-            return _done(f"error: there is no tool called {name}")
-        self.log.info("call {call_id}: tool {name}", call_id=call.call_id, name=name)
+            known = ", ".join(tool.name for tool in self.tools) or "none"
+            said = checked.shown(name, 40)
+            return succeed(f"{ERROR}there is no tool {said}; there are: {known}")
+        wrong = checked.problem(tool.parameters, arguments)
+        if wrong:
+            return succeed(f"{ERROR}{name} was not run: {wrong}")
+        within = getattr(tool, "within", self._within)
         running = Deferred.fromCoroutine(_run(tool, call, arguments))
-        running.addTimeout(self._within, self._clock)
-        return running.addErrback(self._failed, call.call_id, name)
+        return running.addTimeout(within, self._clock, partial(_late, name))
 
-    def _failed(self, failure: Failure, call_id: str, name: str) -> str:
+    def _failed(self, call_id: str, name: str, failure: Failure) -> str:
         self.log.failure(
             "call {call_id}: tool {name} failed",
             failure=failure,
             call_id=call_id,
             name=name,
         )
-        return f"error: {name} did not work; tell the caller so"
+        return (
+            f"{ERROR}{name} broke down, so it is not known whether anything was done. "
+            "Tell the caller that it did not work, and do not try it again."
+        )
+
+    def _write_down(
+        self,
+        call: ICallControl,
+        name: str,
+        arguments: Mapping[str, Any],
+        began: float,
+        value: str,
+    ) -> str:
+        tool = next((tool for tool in self.tools if tool.name == name), None)
+        private = getattr(tool, "private", ())
+        # What a tool found is the caller's business, why it refused the operator's.
+        refused = value.lower().startswith((ERROR, NOT_YET))
+        words = checked.shown(value, MOST_LOGGED)[1:-1].replace('\\"', '"')
+        _AUDIT.info(
+            "call {call_id}: agent {agent}{caller}: {tool}({arguments}): {result}, "
+            "{ms} ms",
+            call_id=call.call_id,
+            agent=call.agent,
+            caller=call.facts.caller_in_short,
+            tool=checked.shown(name, 40)[1:-1],
+            arguments=", ".join(
+                f"{checked.shown(key, 40)[1:-1]}="
+                f"{'...' if key in private else checked.shown(arguments[key])}"
+                for key in arguments
+            )[:MOST_LOGGED],
+            result=words if refused else "answered" if value else "done",
+            ms=round((self._clock.seconds() - began) * 1000),
+        )
+        return value
 
 
-def _done(value: str) -> Deferred[str]:
-    done: Deferred[str] = Deferred()
-    done.callback(value)
-    return done
+def _late(name: str, value: object, within: float) -> str:
+    """@param value: What the tool answered when its time was over, or a failure."""
+    if isinstance(value, str):
+        return value
+    return (
+        f"{ERROR}{name} gave no answer within {within:g} s, so it is not known whether "
+        "anything was done. Tell the caller so, and offer something else."
+    )
+
+
+def _short(value: str) -> str:
+    if len(value) <= MOST_CHARACTERS:
+        return value
+    return value[: MOST_CHARACTERS - len(CUT)] + CUT
 
 
 async def _run(tool: ITool, call: ICallControl, arguments: Mapping[str, Any]) -> str:
