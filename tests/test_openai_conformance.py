@@ -182,6 +182,8 @@ WORDS = ("es", "en"), ("Ana Gil", "portero")
 VARIANTS: dict[str, Any] = {
     "turn_detection": [
         commands.ServerVad(0.0, 0, 200, 5000, interrupt_response=False),
+        commands.ServerVad(interrupt_response=False, create_response=False),
+        commands.SemanticVad(interrupt_response=False, create_response=False),
         commands.ServerVad(1.0, 300, 500, 30_000),
         *(commands.SemanticVad(how) for how in ("low", "medium", "high", "auto")),
         None,
@@ -348,7 +350,7 @@ class Client:
         await self.until("rate_limits.updated")
 
     async def press_hash(self) -> None:
-        await self.text("The caller pressed the key # on the telephone.")
+        await self.text("The caller typed # on the telephone.")
         await self.connection.response.create()
         call = await self.until("response.function_call_arguments.done")
         assert call["name"] == "hang_up"

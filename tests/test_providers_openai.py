@@ -75,6 +75,9 @@ class Listener:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.audio: dict[str, bytes] = {}
+        self.speech = self.written = ""
+        """What came with the last C{caller_started}, and with C{reply_ended}."""
+        self.words: list[tuple[str, str]] = []
         self.over = False
         self.late: list[tuple[Any, ...]] = []
         self.do: Callable[[str], None] = lambda name: None
@@ -116,14 +119,22 @@ class Listener:
     def agent_done(self, item: str) -> None:
         self._tell("agent_done", item)
 
-    def reply_ended(self, item_count: int, problem: str) -> None:
+    def reply_ended(self, item_count: int, problem: str, written: str = "") -> None:
+        self.written = written
         self._tell("reply_ended", item_count, problem)
 
-    def caller_started(self) -> None:
+    def caller_started(self, item: str = "") -> None:
+        self.speech = item
         self._tell("caller_started")
 
     def caller_stopped(self) -> None:
         self._tell("caller_stopped")
+
+    def caller_idle(self) -> None:
+        self._tell("caller_idle")
+
+    def caller_words(self, text: str, item: str) -> None:
+        self.words.append((text, item))
 
     def transcript(self, role: str, text: str, item: str) -> None:
         self._tell("transcript", role, text, item)
@@ -315,6 +326,35 @@ class SessionTests(OfflineCase):
             ["session.update", *2 * ["conversation.item.create"], "response.create"],
         )
         self.assertEqual(sent[2]["item"]["content"][0]["type"], "output_text")
+
+    def test_a_text_of_the_history_that_was_not_heard_in_full_is_said_anew(
+        self,
+    ) -> None:
+        history = (Said("assistant", "Good day, Ana."), Said("assistant", "Well?"))
+        self.start(replace(BRIEF, history=history))
+        self.make_ready()
+        self.talk.amend("Good day, Ana.", "Good…")
+        self.talk.amend("Good day, Ana.", "Go…")
+        self.talk.amend("Well?", "")
+        self.talk.amend("Nothing of the kind.", "")
+        sent = self.line.take()
+        self.assertEqual(
+            [event["type"].rpartition(".")[2] for event in sent],
+            ["delete", "create", "delete"],
+        )
+        self.assertEqual(sent[1]["item"]["content"][0]["text"], "Good…")
+        self.assertNotEqual(sent[0]["item_id"], sent[2]["item_id"])
+
+    def test_before_it_is_ready_it_is_told_only_what_was_heard(self) -> None:
+        history = (Said("assistant", "Good day."), Said("assistant", "Well?"))
+        self.start(replace(BRIEF, history=history))
+        self.talk.amend("Good day.", "Good…")
+        self.talk.amend("Well?", "")
+        self.talk.begin(8000, 8000)
+        self.come({"type": "session.created", "session": {}})
+        self.come({"type": "session.updated", "session": {}})
+        _, told = self.line.take()
+        self.assertEqual(told["item"]["content"][0]["text"], "Good…")
 
     def test_other_formats_of_the_service_are_used_and_warned_of(self) -> None:
         self.talk.begin(8000, 8000)
@@ -833,6 +873,19 @@ class InterruptTests(OfflineCase):
         self.come(created("resp_2"), delta(b"\xff", "item_2", "resp_2"))
         self.assertIn("item_2", self.listener.audio)
 
+    def test_cancel_forgets_what_waits_to_be_asked_but_not_words_to_be_said(
+        self,
+    ) -> None:
+        self.talk.ask()
+        self.talk.say("Goodbye.")
+        self.talk.cancel()
+        self.line.take()
+        self.come(done(status="cancelled"))
+        [event] = self.line.take()
+        self.assertIn("Goodbye.", event["response"]["instructions"])
+        self.come(created("resp_2"), done("resp_2"))
+        self.assertEqual(self.line.take(), [])
+
     def test_cancel_also_meets_a_reply_that_was_only_asked_for(self) -> None:
         self.come(done())
         self.talk.ask()
@@ -844,6 +897,72 @@ class InterruptTests(OfflineCase):
         self.assertNotIn("item_2", self.listener.audio)
         self.come(done("resp_2", "cancelled"))
         self.assertEqual(self.line.types(), ["response.create"])
+
+
+class ManneredTests(OfflineCase):
+    """Where portero decides what the caller's voice does."""
+
+    def setUp(self) -> None:
+        turns = TurnDetection(interrupt_response=False, create_response=False)
+        self.start(replace(BRIEF, turn_detection=turns))
+        self.make_ready()
+
+    def test_speech_alone_stops_no_reply(self) -> None:
+        started = {"type": "input_audio_buffer.speech_started", "item_id": "item_c"}
+        self.come(created(), delta(b"\xff" * 80), started)
+        self.assertEqual(self.line.take(), [])
+        self.assertEqual(self.listener.speech, "item_c")
+        self.come(delta(b"\xff" * 80))
+        self.assertEqual(len(self.listener.audio["item_1"]), 320)
+
+    def test_what_is_asked_for_meanwhile_follows_it(self) -> None:
+        self.come(created(), delta(b"\xff" * 80))
+        self.talk.ask()
+        self.assertEqual(self.line.take(), [])
+        self.come(done())
+        self.assertEqual(self.line.take(), [CREATE])
+
+    def test_words_and_silences_of_the_caller_are_told(self) -> None:
+        kind = "conversation.item.input_audio_transcription.delta"
+        self.come(
+            {"type": kind, "item_id": "item_c", "delta": "No"},
+            {"type": kind, "item_id": "item_c", "delta": ""},
+            {"type": "input_audio_buffer.timeout_triggered", "item_id": "item_c"},
+        )
+        self.assertEqual(self.listener.words, [("No", "item_c")])
+        self.assertEqual(self.listener.names()[-1], "caller_idle")
+
+
+class WrittenTests(OfflineCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.make_ready()
+        text = [{"type": "output_text", "text": "Closed."}]
+        self.output = [{"type": "message", "content": text}]
+
+    def end(self, status: str = "completed") -> str:
+        self.come(done(status=status, output=self.output))
+        return self.listener.written
+
+    def test_a_reply_in_writing_is_told(self) -> None:
+        self.come(created())
+        self.assertEqual(self.end(), "Closed.")
+        self.assertEqual(self.listener.told[-1], ("reply_ended", 0, ""))
+
+    def test_one_that_spoke_or_called_a_tool_too_is_none(self) -> None:
+        self.come(created(), delta(b"\xff" * 80))
+        self.assertEqual(self.end(), "")
+        self.come(created("resp_2"), called("call_1", "resp_2"))
+        self.assertEqual(self.end(), "")
+
+    def test_one_that_was_cancelled_is_none(self) -> None:
+        self.come(created())
+        self.assertEqual(self.end("cancelled"), "")
+
+    def test_what_is_to_be_said_is_asked_for_as_audio(self) -> None:
+        self.talk.say("Closed.")
+        [event] = self.line.take()
+        self.assertEqual(event["response"]["output_modalities"], ["audio"])
 
 
 class ReplyTests(OfflineCase):
@@ -1239,6 +1358,7 @@ ACTS: list[Callable[[Conversation], None]] = [
     lambda talk: talk.ask(),
     lambda talk: talk.say("Hello."),
     lambda talk: talk.cancel(),
+    lambda talk: talk.amend("Good day", "Good"),
     lambda talk: talk.interrupt("item_1", 20),
     lambda talk: talk.interrupt("item_9", 20),
     lambda talk: talk.tool_result("a", "x"),
@@ -1373,6 +1493,7 @@ class TalkTests(ServiceCase):
         changes: list[dict[str, Any]] = [
             {"turn_detection": TurnDetection(idle_timeout_ms=5000)},
             {"turn_detection": TurnDetection("semantic_vad", eagerness="high")},
+            {"turn_detection": TurnDetection(create_response=False)},
             {"turn_detection": TurnDetection("none")},
             {"transcription": Transcription("gpt-transcribe", *words)},
             {"transcription": Transcription("gpt-4o-transcribe", *words)},
@@ -1461,6 +1582,35 @@ class TalkTests(ServiceCase):
             talk.ask()
             _, role, words, _ = await listener.until("transcript")
             self.assertEqual((role, words), ("assistant", WORDS[language]["greeting"]))
+
+    async def test_the_service_remembers_of_its_history_what_was_heard(self) -> None:
+        simulator = self.serve()
+        history = (Said("assistant", "Good day, Ana."), Said("assistant", "Well?"))
+        talk, listener = self.converse(simulator, brief=replace(BRIEF, history=history))
+        await listener.until("ready")
+        talk.amend("Good day, Ana.", "Good…")
+        talk.add_text("user", "Yes.")
+        talk.ask()
+        await listener.until("reply_ended")
+        server = simulator.sessions[0]
+        assert server.session is not None
+        texts = [item.text for item in server.session.conversation.items]
+        self.assertEqual(texts[:3], ["Well?", "Good…", "Yes."])
+        self.assertNotIn("error", server.sent_types)
+
+    async def test_what_was_said_in_the_greeting_comes_late_and_is_answered(
+        self,
+    ) -> None:
+        simulator = self.serve()
+        talk, listener = self.converse(simulator)
+        await listener.until("ready")
+        second = audio.silence(8000)
+        for held in (second, tone(1000), second, second):
+            talk.send_audio(held)
+        await listener.until("caller_started")
+        await listener.until("caller_stopped")
+        await listener.until("reply_ended")
+        self.assertEqual(listener.names().count("caller_started"), 1)
 
     async def test_words_to_be_said_exactly_are_seen_by_the_service(self) -> None:
         simulator = self.serve()

@@ -533,7 +533,7 @@ class ReplyTests(SynchronousTestCase):
 
     def test_items_may_be_given_with_the_request(self) -> None:
         line = Line(Knobs())
-        line.text("The caller pressed the key 4 on the telephone.")
+        line.text("The caller typed 4 on the telephone.")
         reference = {
             "type": "item_reference",
             "id": line.session.conversation.items[0].id,
@@ -810,8 +810,10 @@ class InterruptionTests(SynchronousTestCase):
 class KeyTests(SynchronousTestCase):
     def test_keys_are_found_in_words(self) -> None:
         for words, keys in (
+            ("The caller typed 5 on the telephone.", "5"),
+            ("The caller typed 12*3 and # on the telephone.", "12*3#"),
+            ("The caller typed # on the telephone.", "#"),
             ("The caller pressed the key 5 on the telephone.", "5"),
-            ("The caller pressed the key # on the telephone.", "#"),
             ("The caller pressed the keys 1 2 3.", "123"),
             ("La persona que llama pulsó la tecla *.", "*"),
             ("dígitos: 12*#", "12*#"),
@@ -824,7 +826,7 @@ class KeyTests(SynchronousTestCase):
     def test_a_key_is_named(self) -> None:
         line = Line()
         line.greeted()
-        line.text("The caller pressed the key 5 on the telephone.")
+        line.text("The caller typed 5 on the telephone.")
         line.send("response.create")
         rate, pcm = load("5", "en")
         spoken = ulaw_encode(Resampler(rate, 8000).process(pcm))
@@ -833,7 +835,7 @@ class KeyTests(SynchronousTestCase):
     def test_hash_says_goodbye_and_then_calls_hang_up(self) -> None:
         line = Line()
         line.greeted()
-        line.text("The caller pressed the key # on the telephone.")
+        line.text("The caller typed # on the telephone.")
         line.send("response.create")
         events = line.wait(5)
         (done,) = of_type(events, "response.done")
@@ -850,12 +852,23 @@ class KeyTests(SynchronousTestCase):
             order.index("response.function_call_arguments.delta"),
         )
 
+    def test_a_number_that_ends_with_hash_is_named_before_the_goodbye(self) -> None:
+        line = Line()
+        line.greeted()
+        line.text("The caller typed 12 and # on the telephone.")
+        line.send("response.create")
+        (done,) = of_type(line.wait(10), "response.done")
+        keys, goodbye, call = done["response"]["output"]
+        self.assertEqual(keys["content"][0]["transcript"], "one two")
+        self.assertEqual(goodbye["content"][0]["transcript"], WORDS["en"]["goodbye"])
+        self.assertEqual(call["name"], "hang_up")
+
     def test_hash_only_says_goodbye_without_the_function(self) -> None:
         changes: tuple[Event, ...] = ({"tools": []}, {"tool_choice": "none"})
         for change in changes:
             line = Line()
             line.update(**change)
-            line.text("The caller pressed the key # on the telephone.")
+            line.text("The caller typed # on the telephone.")
             line.send("response.create")
             (done,) = of_type(line.wait(5), "response.done")
             self.assertEqual(len(done["response"]["output"]), 1)
@@ -1042,6 +1055,9 @@ class KnobTests(SynchronousTestCase):
         self.assertEqual(line.session.hearing.rate, 8000)
 
     def test_a_reply_can_be_text_against_the_agreement(self) -> None:
+        line = Line(Knobs(text_replies=1))
+        self.assertEqual(audio_of(line.greeted()), b"")
+        self.assertNotEqual(audio_of(line.greeted()), b"")
         events = Line(Knobs(text_only=True)).greeted()
         self.assertIn("response.output_text.delta", once_each(events))
         self.assertEqual(audio_of(events), b"")

@@ -188,7 +188,16 @@ ERROR = {
     "param": "session.voice",
     "event_id": "p1",
 }
-TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+TRANSCRIPTION = "conversation.item.input_audio_transcription"
+TRANSCRIBED = f"{TRANSCRIPTION}.completed"
+TOLD = [
+    {"type": "message", "content": [{"type": "output_text", "text": "We are closed."}]},
+    {"type": "message", "content": [{"type": "output_audio", "transcript": "Bye."}]},
+    {"type": "message", "content": [{"type": "text", "text": " Goodbye. "}]},
+    {"type": "message", "content": None},
+    CALL,
+    None,
+]
 
 USED: list[tuple[bytes, wire.Event]] = [
     (
@@ -201,11 +210,29 @@ USED: list[tuple[bytes, wire.Event]] = [
     ),
     (
         server("input_audio_buffer.speech_started", audio_start_ms=120, item_id="i"),
-        SpeechStarted(120),
+        SpeechStarted(120, "i"),
     ),
     (
         server("input_audio_buffer.speech_stopped", audio_end_ms=900, item_id="i"),
         SpeechStopped(900),
+    ),
+    (
+        server("input_audio_buffer.timeout_triggered", audio_end_ms=900, item_id="i"),
+        wire.IdleTimeout(),
+    ),
+    (
+        server(f"{TRANSCRIPTION}.delta", item_id="i", delta=" señor"),
+        wire.CallerWords("i", " señor"),
+    ),
+    (
+        f'{{"type":"{TRANSCRIPTION}.delta","item_id":"i","delta":" señor"}}'.encode(),
+        wire.CallerWords("i", " señor"),
+    ),
+    (
+        server(
+            "response.done", response={"id": "r", "status": "completed", "output": TOLD}
+        ),
+        ResponseDone("r", "completed", "", None, {}, "We are closed. Goodbye."),
     ),
     (
         server("response.created", response={"id": "resp_1", "status": "in_progress"}),
@@ -263,13 +290,11 @@ USED: list[tuple[bytes, wire.Event]] = [
 UNUSED = [
     server("input_audio_buffer.committed", item_id="i", previous_item_id=None),
     server("input_audio_buffer.cleared"),
-    server("input_audio_buffer.timeout_triggered", audio_start_ms=1, audio_end_ms=2),
     b'{"type":"input_audio_buffer.dtmf_event_received","event":"1","received_at":1}',
     server("conversation.item.added", item={"id": "i"}, previous_item_id=None),
     server("conversation.item.done", item={"id": "i"}),
     server("conversation.item.deleted", item_id="i"),
     server("conversation.item.retrieved", item={"id": "i"}),
-    server("conversation.item.input_audio_transcription.delta", delta="He"),
     server("conversation.item.input_audio_transcription.failed", error={}),
     server("conversation.item.input_audio_transcription.segment", text="x"),
     server("conversation.item.truncated", item_id="i", audio_end_ms=1),
@@ -283,7 +308,7 @@ UNUSED = [
     server("response.output_text.done", **IN_ITEM, text="Good"),
     server("response.function_call_arguments.delta", delta="{"),
     server("response.function_call_arguments.done", name="x", arguments="{}"),
-    server("response.mcp_call.in_progress"),
+    server("response.mcp_call_arguments.done", item_id="i", arguments="{}"),
     server("mcp_list_tools.completed"),
     server("rate_limits.updated", rate_limits=[{"name": "tokens", "limit": 1}]),
     server("output_audio_buffer.started", response_id="r"),

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from portero.interfaces import Brief, IConversation, IConversationEvents, Loss
+from portero.providers._agreement import Agreement
 from portero.providers._calls import FunctionCalls, arguments
 from portero.providers._downlink import Downlink
-from portero.providers._formats import CODECS, choose_format
+from portero.providers._earlier import Earlier
+from portero.providers._formats import CODECS
 from portero.providers._inbox import Inbox
 from portero.providers._purposes import Purposes
 from portero.providers._replies import Replies
@@ -70,12 +73,14 @@ class Conversation:
         self._begun = False
         self._uplink = Uplink(CODECS[wire.PCM], settings.upload_ms)
         self._downlink = Downlink(CODECS[wire.PCM])
+        self._formats = Agreement(brief.call_id, self._uplink, self._downlink)
         self._stuck = False
         self._dropped = False
         self._expires_at = float("inf")
         self._purposes = Purposes()
         self._inbox = Inbox(brief.call_id)
         self._replies = Replies()
+        self._earlier = Earlier(brief.history)
         self._calls = FunctionCalls()
         self._productive = 0
         self._failures = 0
@@ -100,10 +105,7 @@ class Conversation:
         return float(self._expires_at - self._clock.seconds())
 
     def begin(self, caller_rate: int, agent_rate: int) -> None:
-        wanted = self._settings.audio_format
-        self._use_formats(
-            choose_format(wanted, caller_rate), choose_format(wanted, agent_rate)
-        )
+        self._formats.choose(self._settings.audio_format, caller_rate, agent_rate)
         self._begun = True
         if self._greeted:
             self._configure()
@@ -129,6 +131,13 @@ class Conversation:
         end_ms = self._downlink.cut(item, heard_ms)
         if end_ms is not None:
             self._send(commands.truncate, "truncate", item, end_ms)
+
+    def amend(self, text: str, heard: str) -> None:
+        name = self._earlier.amend(text, heard)
+        if name:
+            self._send(commands.delete, "amend", name)
+            if heard:
+                self._send(commands.message, "amend", "assistant", heard)
 
     def cancel(self) -> None:
         if self._replies.cancel():
@@ -191,18 +200,10 @@ class Conversation:
         self._downlink.mute(self._replies.current)
         self._send(commands.response_cancel, "cancel", self._replies.current)
 
-    def _use_formats(self, given: str, wanted: str) -> None:
-        """Also under way."""
-        self._uplink.use(CODECS[given])
-        self._downlink.use(CODECS[wanted])
-
-    def _formats(self) -> tuple[str, str]:
-        return self._uplink.codec.name, self._downlink.codec.name
-
     def _configure(self) -> None:
         if self._state is _State.OPENING:
             self._state = _State.CONFIGURING
-            asked = session_settings(self._brief, *self._formats())
+            asked = session_settings(self._brief, *self._formats.names)
             self._send(commands.session_update, "session.update", asked)
 
     # From the socket
@@ -267,54 +268,39 @@ class Conversation:
             self._configure()
 
     def _session_updated(self, event: wire.SessionUpdated) -> None:
-        if self._state is _State.OPENING or not self._formats_agreed(event):
+        if self._state is _State.OPENING:
             return
+        problem = self._formats.answered(event.input_format, event.output_format)
+        if problem:
+            self._lose(problem, final=True)
         if self._state is not _State.CONFIGURING:
             return
         self._state = _State.READY
         self._provider.report("")
-        for said in self._brief.history:
-            self._send(commands.message, "history", said.role, said.text)
+        for name, said in self._earlier.tell():
+            message = partial(commands.message, item_id=name)
+            self._send(message, "history", said.role, said.text)
         self._upload()
         # What was said before the first reply could be asked for is no turn by itself.
         self._uplink.end_turn()
         self._events.ready()
         self._ask_next()
 
-    def _formats_agreed(self, event: wire.SessionUpdated) -> bool:
-        """@return: C{False} when the conversation was given up."""
-        asked = self._formats()
-        effective = (event.input_format or asked[0], event.output_format or asked[1])
-        if effective == asked or self._downlink.found_pcm:
-            return True
-        if any(name not in CODECS for name in effective):
-            self._lose(
-                f"the service uses {effective} although {asked} was asked for; "
-                "set audio_format to what it takes",
-                final=True,
-            )
-            return False
-        self.log.warn(
-            "call {call_id}: the service uses {effective} although {asked} was "
-            "asked for; going on with its choice",
-            call_id=self.call_id,
-            effective=effective,
-            asked=asked,
-        )
-        self._use_formats(*effective)
-        return True
-
     def _speech_started(self, event: wire.SpeechStarted) -> None:
-        if self._replies.running:
-            if self._brief.turn_detection.interrupt_response:
+        turns = self._brief.turn_detection
+        if self._replies.running and turns.create_response:
+            if turns.interrupt_response:
                 # The service cancels it by itself.
                 self._downlink.mute(self._replies.current)
             else:
                 self._cancel_current()
-        self._events.caller_started()
+        self._events.caller_started(event.item_id)
 
     def _speech_stopped(self, event: wire.SpeechStopped) -> None:
         self._events.caller_stopped()
+
+    def _idle_timeout(self, event: wire.IdleTimeout) -> None:
+        self._events.caller_idle()
 
     def _response_created(self, event: wire.ResponseCreated) -> None:
         if self._begin_response(event.response_id):
@@ -334,25 +320,20 @@ class Conversation:
         if self._downlink.begin(response_id, name):
             self._productive += 1
         if self._downlink.refuted(event.audio):
-            self._change_to_pcm()
+            self._formats.refuted()
+            self._send(commands.formats_update, "formats", *self._formats.names)
         self._failures = 0
         pcm = self._downlink.decoded(name, event.audio)
         if pcm:
             self._events.agent_audio(name, pcm)
 
-    def _change_to_pcm(self) -> None:
-        self.log.warn(
-            "call {call_id}: the service agreed to {agreed} but sends PCM; going on "
-            "with 24 kHz PCM. Set audio_format to pcm to ask for that at once",
-            call_id=self.call_id,
-            agreed=self._downlink.codec.name,
-        )
-        self._use_formats(wire.PCM, wire.PCM)
-        self._send(commands.formats_update, "formats", wire.PCM, wire.PCM)
-
     def _audio_done(self, event: wire.AudioDone) -> None:
         if self._downlink.complete(event.item_id):
             self._events.agent_done(event.item_id)
+
+    def _caller_words(self, event: wire.CallerWords) -> None:
+        if event.text:
+            self._events.caller_words(event.text, event.item_id)
 
     def _transcript(self, event: wire.Transcript) -> None:
         self._events.transcript(event.role, event.text, event.item_id)
@@ -371,6 +352,29 @@ class Conversation:
         else:
             self._events.tool_called(event.call_id, event.name, values)
 
+    def _mcp_call_begun(self, event: wire.McpCallBegun) -> None:
+        if self._calls.begin(event.item_id):
+            self._productive += 1
+
+    def _mcp_call_ended(self, event: wire.McpCallEnded) -> None:
+        # The service makes no reply to it by itself.
+        self._calls.begin(event.item_id)
+        if self._calls.end(event.item_id):
+            self._ask_next()
+
+    def _mcp_failed(self, event: wire.McpFailed) -> None:
+        what = f"use {event.tool} of" if event.tool else "list the tools of"
+        self.log.warn(
+            "call {call_id}: the service could not {what} MCP server {server}: {why}",
+            call_id=self.call_id,
+            what=what,
+            server=event.server or "(one of " + ", ".join(self._mcp_names()) + ")",
+            why=event.why,
+        )
+
+    def _mcp_names(self) -> list[str]:
+        return [server.name for server in self._brief.mcp]
+
     def _response_done(self, event: wire.ResponseDone) -> None:
         # One response at a time writes to a conversation, so this is the present one.
         words = self._replies.words
@@ -382,7 +386,9 @@ class Conversation:
             self._events.usage(event.usage)
         problem = self._failed(event, words) if event.status == "failed" else ""
         if self._open:
-            self._events.reply_ended(self._productive, problem)
+            completed = event.status == "completed" and not self._productive
+            written = event.written if completed else ""
+            self._events.reply_ended(self._productive, problem, written)
         self._ask_next()
 
     def _failed(self, event: wire.ResponseDone, words: str) -> str:
@@ -443,11 +449,16 @@ _HANDLERS: Final[dict[type, Callable[[Conversation, Any], None]]] = {
     wire.SessionUpdated: Conversation._session_updated,
     wire.SpeechStarted: Conversation._speech_started,
     wire.SpeechStopped: Conversation._speech_stopped,
+    wire.IdleTimeout: Conversation._idle_timeout,
     wire.ResponseCreated: Conversation._response_created,
     wire.AudioDelta: Conversation._audio_delta,
     wire.AudioDone: Conversation._audio_done,
+    wire.CallerWords: Conversation._caller_words,
     wire.Transcript: Conversation._transcript,
     wire.FunctionCall: Conversation._function_call,
+    wire.McpCallBegun: Conversation._mcp_call_begun,
+    wire.McpCallEnded: Conversation._mcp_call_ended,
+    wire.McpFailed: Conversation._mcp_failed,
     wire.ResponseDone: Conversation._response_done,
     wire.ServiceError: Conversation._error,
 }

@@ -63,10 +63,12 @@ class Replies:
 
     def cancel(self) -> bool:
         """
-        The reply being made is not wanted, nor the one asked for.
+        The reply being made is not wanted, nor the one asked for, nor one that waits
+        to be; but words that have to be said are.
 
         @return: Whether there is one to be cancelled now.
         """
+        self._wanted = deque(filter(None, self._wanted))
         self._unwanted = not self.running and self._asked is not None
         return self.running
 

@@ -39,6 +39,16 @@ def session_settings(
             commands.FunctionTool(tool.name, tool.description, tool.parameters)
             for tool in brief.tools
         ),
+        mcp=tuple(
+            commands.McpTool(
+                server.name,
+                server.url,
+                server.description,
+                server.tools,
+                server.authorization,
+            )
+            for server in brief.mcp
+        ),
         reasoning_effort=brief.reasoning_effort if reasons(brief.model) else "",
         max_output_tokens=brief.max_output_tokens,
         truncation=_truncation(brief.truncation),
@@ -51,13 +61,16 @@ def _turn_detection(
     if wanted.kind == "none":
         return None
     if wanted.kind == "semantic_vad":
-        return commands.SemanticVad(wanted.eagerness, wanted.interrupt_response)
+        return commands.SemanticVad(
+            wanted.eagerness, wanted.interrupt_response, wanted.create_response
+        )
     return commands.ServerVad(
         threshold=wanted.threshold,
         prefix_padding_ms=wanted.prefix_ms,
         silence_duration_ms=wanted.silence_ms,
         idle_timeout_ms=wanted.idle_timeout_ms,
         interrupt_response=wanted.interrupt_response,
+        create_response=wanted.create_response,
     )
 
 

@@ -34,6 +34,8 @@ class Knobs:
     on; all in one item. The first delay stands for C{first_delta_s}."""
     text_only: bool = False
     """Replies are text although audio was agreed."""
+    text_replies: int = 0
+    """So many replies are text, and then they are audio again."""
     function_call: tuple[str, str] | None = None
     """Name and JSON arguments of a function call that ends every reply, except the
     replies to a function's output."""

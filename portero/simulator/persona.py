@@ -17,8 +17,8 @@ from portero.simulator.knobs import Knobs
 
 KEY_NAMES = {"*": "star", "#": "hash"}
 KEYS = re.compile(
-    r"\b(?:keys?|teclas?|digits?|d[ií]gitos?|dtmf)\b[\s:'\"]*"
-    r"([0-9*#](?:\W{0,2}[0-9*#])*)(?!\w)",
+    r"\b(?:keys?|teclas?|digits?|d[ií]gitos?|dtmf|typed)\b[\s:'\"]*"
+    r"([0-9*#](?:(?:\W{0,2}| and )[0-9*#])*)(?!\w)",
     re.IGNORECASE,
 )
 GAP_MS = 120
@@ -120,7 +120,7 @@ def language_of(config: dict[str, Any], wanted: str) -> str:
 
 def pressed(text: str) -> str:
     """
-    @return: The keys that a text says were pressed, such as C{5} or C{12#}.
+    @return: The keys that a text says were typed, such as C{5} or C{12#}.
     """
     found = KEYS.search(text)
     return re.sub(r"[^0-9*#]", "", found[1]) if found else ""
@@ -194,9 +194,11 @@ def _answer(item: Item, tools: Sequence[dict[str, Any]], language: str) -> list[
     keys = pressed(item.text)
     if not keys:
         return [spoken("listening", language)]
-    if not keys.endswith("#"):
-        return [named(keys, language)]
-    outputs: list[Output] = [spoken("goodbye", language)]
+    number = keys.removesuffix("#")
+    outputs: list[Output] = [named(number, language)] if number else []
+    if number == keys:
+        return outputs
+    outputs.append(spoken("goodbye", language))
     for tool in tools:
         if tool["name"] == HANG_UP:
             needed = tool.get("parameters", {}).get("required", ())

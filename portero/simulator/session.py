@@ -381,7 +381,11 @@ class Session:
         self._idle_at = None
         outputs = plan(items, config, self.knobs, self.language)
         asked = Asked(outputs, config, metadata, in_conversation)
-        response = Response(self.names, self.conversation, asked, self.knobs, now)
+        knobs = self.knobs
+        if knobs.text_replies:
+            self.knobs = replace(knobs, text_replies=knobs.text_replies - 1)
+            knobs = replace(knobs, text_only=True)
+        response = Response(self.names, self.conversation, asked, knobs, now)
         if in_conversation:
             self._active = response
         else:

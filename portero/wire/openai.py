@@ -41,10 +41,16 @@ class SessionUpdated(NamedTuple):
 
 class SpeechStarted(NamedTuple):
     audio_start_ms: int
+    item_id: str = ""
+    """Of the turn that this is going to be."""
 
 
 class SpeechStopped(NamedTuple):
     audio_end_ms: int
+
+
+class IdleTimeout(NamedTuple):
+    """The caller says nothing for long: the service is going to reply to that."""
 
 
 class ResponseCreated(NamedTuple):
@@ -61,6 +67,12 @@ class AudioDelta(NamedTuple):
 class AudioDone(NamedTuple):
     response_id: str
     item_id: str
+
+
+class CallerWords(NamedTuple):
+    item_id: str
+    text: str
+    """The next piece."""
 
 
 class Transcript(NamedTuple):
@@ -80,6 +92,26 @@ class FunctionCall(NamedTuple):
     """JSON, as the model wrote it: it may be broken."""
 
 
+class McpCallBegun(NamedTuple):
+    """The service itself asks a remote MCP server."""
+
+    item_id: str
+
+
+class McpCallEnded(NamedTuple):
+    """It has an answer, or none. It does not speak of it unless it is asked to."""
+
+    item_id: str
+
+
+class McpFailed(NamedTuple):
+    server: str
+    """As C{server_label} in the session; empty when the service does not say it."""
+    tool: str
+    """Empty: its tools could not be listed."""
+    why: str
+
+
 class ResponseDone(NamedTuple):
     response_id: str
     status: str
@@ -90,6 +122,8 @@ class ResponseDone(NamedTuple):
     Tokens: C{total_tokens}; C{text_tokens} and C{audio_tokens} after C{input.},
     C{input.cached.} and C{output.}; C{input.cached_tokens} if they are not told apart.
     """
+    written: str = ""
+    """What its messages say in writing; what they speak is not in here."""
 
 
 class ServiceError(NamedTuple):
@@ -110,11 +144,16 @@ Event = (
     | SessionUpdated
     | SpeechStarted
     | SpeechStopped
+    | IdleTimeout
     | ResponseCreated
     | AudioDelta
     | AudioDone
+    | CallerWords
     | Transcript
     | FunctionCall
+    | McpCallBegun
+    | McpCallEnded
+    | McpFailed
     | ResponseDone
     | ServiceError
     | Ignored
@@ -250,6 +289,12 @@ def _agent_transcript(fields: Mapping[str, Any]) -> Event:
     return Transcript("assistant", _id(fields, "item_id"), words, {})
 
 
+def _caller_words(fields: Mapping[str, Any]) -> Event:
+    delta = fields["delta"]
+    text = delta.decode("utf-8", "replace") if isinstance(delta, bytes) else delta
+    return CallerWords(_text(fields.get("item_id")), _text(text))
+
+
 def _caller_transcript(fields: Mapping[str, Any]) -> Event:
     words, usage = _text(fields["transcript"]), _part(fields.get("usage"))
     return Transcript("user", _id(fields, "item_id"), words, _transcribed(usage))
@@ -257,6 +302,8 @@ def _caller_transcript(fields: Mapping[str, Any]) -> Event:
 
 def _item_done(fields: Mapping[str, Any]) -> Event:
     item = fields["item"]
+    if item.get("type") == "mcp_call" and item.get("error"):
+        return _mcp_failed(item)
     if item.get("type") != "function_call":
         return Ignored("response.output_item.done")
     if (item.get("status") or "completed") != "completed":
@@ -271,6 +318,17 @@ def _item_done(fields: Mapping[str, Any]) -> Event:
         _id(item, "name"),
         arguments,
     )
+
+
+def _mcp_failed(item: Mapping[str, Any]) -> Event:
+    error = item["error"]
+    told = _part(error)
+    why = _text(told.get("message")) or _text(error) or "no reason given"
+    kind, code = _text(told.get("type")), told.get("code")
+    if kind or code:
+        why += f" ({' '.join(str(part) for part in (kind, code) if part)})"
+    server, tool = _text(item.get("server_label")), _text(item.get("name"))
+    return McpFailed(one_line(server), one_line(tool), one_line(why))
 
 
 def service_error(error: object) -> ServiceError:
@@ -296,7 +354,22 @@ def _response_done(fields: Mapping[str, Any]) -> Event:
         one_line(_text(details.get("reason"))),
         service_error(error) if error else None,
         _usage(_part(response.get("usage"))),
+        _written(response.get("output")),
     )
+
+
+def _is_writing(content: Mapping[str, Any]) -> bool:
+    """By the present name, or by the one of beta."""
+    return content.get("type") in ("output_text", "text")
+
+
+def _written(output: object) -> str:
+    found: list[str] = []
+    for item in output if isinstance(output, list) else ():
+        content = _part(item).get("content")
+        parts = map(_part, content) if isinstance(content, list) else ()
+        found += [_text(p.get("text")).strip() for p in parts if _is_writing(p)]
+    return " ".join(filter(None, found))
 
 
 MOST_TOKENS: Final = 1 << 40
@@ -352,19 +425,27 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any]], Event]]] = {
     "conversation.created": _session_created,  # first of all, in one dialect
     "session.updated": _session_updated,
     "input_audio_buffer.speech_started": lambda fields: SpeechStarted(
-        int(_number(fields.get("audio_start_ms")))
+        int(_number(fields.get("audio_start_ms"))), _text(fields.get("item_id"))
     ),
     "input_audio_buffer.speech_stopped": lambda fields: SpeechStopped(
         int(_number(fields.get("audio_end_ms")))
     ),
+    "input_audio_buffer.timeout_triggered": lambda fields: IdleTimeout(),
     "response.created": lambda fields: ResponseCreated(
         _text(_part(fields.get("response")).get("id"))
     ),
     "response.output_audio.delta": _delta,
     "response.output_audio.done": _audio_done,
     "response.output_audio_transcript.done": _agent_transcript,
+    "conversation.item.input_audio_transcription.delta": _caller_words,
     "conversation.item.input_audio_transcription.completed": _caller_transcript,
     "response.output_item.done": _item_done,
+    "response.mcp_call.in_progress": lambda fields: McpCallBegun(
+        _id(fields, "item_id")
+    ),
+    "response.mcp_call.completed": lambda fields: McpCallEnded(_id(fields, "item_id")),
+    "response.mcp_call.failed": lambda fields: McpCallEnded(_id(fields, "item_id")),
+    "mcp_list_tools.failed": lambda fields: McpFailed("", "", "no reason given"),
     "response.done": _response_done,
     "error": lambda fields: service_error(fields.get("error") or fields),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from binascii import b2a_base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from portero.wire.openai import PCM, PCM_RATE
@@ -24,6 +24,8 @@ class ServerVad:
     idle_timeout_ms: int = 0
     """Silence after which the service speaks by itself; 0: never."""
     interrupt_response: bool = True
+    create_response: bool = True
+    """The service replies at the end of a turn by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class SemanticVad:
     eagerness: str = "auto"
     """C{low}, C{medium}, C{high} or C{auto}."""
     interrupt_response: bool = True
+    create_response: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,18 @@ class FunctionTool:
 
 
 @dataclass(frozen=True, slots=True)
+class McpTool:
+    """A remote MCP server, which the service asks by itself and without approval."""
+
+    name: str
+    """Letters, digits, - and _."""
+    url: str
+    description: str
+    allowed: tuple[str, ...]
+    authorization: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSettings:
     """
     All that a C{session.update} of ours may say; one unknown field refuses it. What is
@@ -81,6 +96,7 @@ class SessionSettings:
     noise_reduction: str = ""
     speed: float = 1.0
     tools: tuple[FunctionTool, ...] = ()
+    mcp: tuple[McpTool, ...] = ()
     reasoning_effort: str = ""
     max_output_tokens: int = 0
     truncation: RetentionRatio | str = "auto"
@@ -100,15 +116,10 @@ def session_update(settings: SessionSettings, event_id: str) -> bytes:
         "instructions": settings.instructions,
         "audio": {"input": _input(settings), "output": _output(settings)},
     }
-    if settings.tools:
+    if settings.tools or settings.mcp:
         session["tools"] = [
-            {
-                "type": "function",
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": tool.parameters,
-            }
-            for tool in settings.tools
+            *map(_function, settings.tools),
+            *map(_mcp, settings.mcp),
         ]
         session["tool_choice"] = "auto"
     if settings.reasoning_effort:
@@ -118,6 +129,30 @@ def session_update(settings: SessionSettings, event_id: str) -> bytes:
     if settings.truncation != "auto":
         session["truncation"] = _truncation(settings.truncation)
     return _dump({"type": "session.update", "event_id": event_id, "session": session})
+
+
+def _function(tool: FunctionTool) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+
+
+def _mcp(tool: McpTool) -> dict[str, Any]:
+    found = {
+        "type": "mcp",
+        "server_label": tool.name,
+        "server_url": tool.url,
+        "allowed_tools": list(tool.allowed),
+        "require_approval": "never",
+    }
+    if tool.description:
+        found["server_description"] = tool.description
+    if tool.authorization:
+        found["authorization"] = tool.authorization
+    return found
 
 
 def _input(settings: SessionSettings) -> dict[str, Any]:
@@ -150,7 +185,10 @@ def _format_object(name: str) -> dict[str, Any]:
 def _turn_detection(vad: ServerVad | SemanticVad | None) -> dict[str, Any] | None:
     if vad is None:
         return None
-    answers = {"create_response": True, "interrupt_response": vad.interrupt_response}
+    answers = {
+        "create_response": vad.create_response,
+        "interrupt_response": vad.interrupt_response,
+    }
     if isinstance(vad, SemanticVad):
         return {"type": "semantic_vad", "eagerness": vad.eagerness, **answers}
     found: dict[str, Any] = {
@@ -229,15 +267,28 @@ _CONTENT: Final = {
 }
 
 
-def message(role: str, text: str, event_id: str) -> bytes:
-    """A text item. @param role: C{user}, C{assistant} or C{system}."""
-    item = {
+def message(role: str, text: str, event_id: str, item_id: str = "") -> bytes:
+    """
+    A text item.
+
+    @param role: C{user}, C{assistant} or C{system}.
+    @param item_id: What it is called; empty: as the service likes.
+    """
+    item: dict[str, Any] = {
         "type": "message",
         "role": role,
         "content": [{"type": _CONTENT[role], "text": text}],
     }
+    if item_id:
+        item["id"] = item_id
     return _dump(
         {"type": "conversation.item.create", "event_id": event_id, "item": item}
+    )
+
+
+def delete(item_id: str, event_id: str) -> bytes:
+    return _dump(
+        {"type": "conversation.item.delete", "event_id": event_id, "item_id": item_id}
     )
 
 
@@ -255,6 +306,7 @@ def response_create(event_id: str, exact_words: str = "") -> bytes:
         event["response"] = {
             "instructions": f"Say exactly these words and nothing else: {exact_words}",
             "tool_choice": "none",
+            "output_modalities": ["audio"],
         }
     return _dump(event)
 

@@ -1,0 +1,1 @@
+"""Tools that ask a server of the house, as the configuration says."""
