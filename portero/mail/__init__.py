@@ -1,0 +1,1 @@
+"""Mail about calls: how it is written, kept and delivered."""
