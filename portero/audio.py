@@ -254,15 +254,43 @@ _LINEAR, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _WIDTHS: Final = {_LINEAR: (1, 2, 3, 4), _FLOAT: (4,), _ALAW: (1,), _ULAW: (1,)}
 _UNKNOWN_SIZE: Final = 0xFFFFFFFF
 _READABLE: Final = "PCM of 8, 16, 24 or 32 bits, 32-bit float, G.711 mu-law and A-law"
+_REMEDY: Final = "to make one: ffmpeg -i THIS -ac 1 -ar 16000 -c:a pcm_s16le NEW.wav"
+_FOREIGN: Final = (
+    (0, b"ID3", "an MP3 file"),
+    (0, b"OggS", "an Ogg file"),
+    (0, b"fLaC", "a FLAC file"),
+    (4, b"ftyp", "an MPEG-4 (M4A) file"),
+    (0, b"#!AMR", "an AMR file"),
+    (0, b".snd", "a Sun AU file"),
+    (8, b"AIFF", "an AIFF file"),
+    (8, b"AIFC", "an AIFF file"),
+    (0, b"RF64", "an RF64 file, for more than 4 GB"),
+    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM file"),
+    (0, b"\xff\xfb", "an MP3 file"),
+    (0, b"\xff\xf3", "an MP3 file"),
+)
+"""What other sound files begin with: where, with what, and what they are."""
+_CODINGS: Final = {
+    0x02: "Microsoft ADPCM",
+    0x11: "IMA ADPCM",
+    0x31: "GSM 06.10",
+    0x50: "MPEG audio",
+    0x55: "MP3",
+    0xFF: "AAC",
+}
+"""What recorders and editors also put into WAV files."""
 
 
-def read_wav(source: str | PathLike[str] | bytes) -> tuple[int, bytes]:
+def read_wav(
+    source: str | PathLike[str] | bytes, longest: float = math.inf
+) -> tuple[int, bytes]:
     """
     Read a RIFF WAV file, whatever its rate; more channels are mixed down to one.
 
     A file that is cut short, or still being written, gives what is there.
 
     @param source: A path, or the file's bytes.
+    @param longest: Seconds; a longer file is refused.
     @return: The rate in Hz, and PCM.
     @raise WavError: It cannot be read; the message says why and what can be.
     @raise OSError: There is no such file, or no permission.
@@ -273,6 +301,9 @@ def read_wav(source: str | PathLike[str] | bytes) -> tuple[int, bytes]:
         name, data = str(source), Path(source).read_bytes()
     try:
         layout, body = _chunks(data)
+        seconds = len(body) / (layout.rate * layout.channels * layout.width)
+        if seconds > longest:
+            raise WavError(f"it lasts {seconds:.0f} s; {longest:g} s are the most")
         return layout.rate, _mono(layout, body)
     except WavError as error:
         raise WavError(f"{name}: {error}") from None
@@ -280,7 +311,10 @@ def read_wav(source: str | PathLike[str] | bytes) -> tuple[int, bytes]:
 
 def _chunks(data: bytes) -> tuple[_Layout, bytes]:
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise WavError("no RIFF WAVE header; a WAV file is needed")
+        found = [what for at, sign, what in _FOREIGN if data.startswith(sign, at)]
+        said = f"it is {found[0]}" if found else "no RIFF WAVE header"
+        said = said if data else "it is empty"
+        raise WavError(f"{said}; a WAV file is needed; {_REMEDY}")
     streamed = int.from_bytes(data[4:8], "little") in (0, _UNKNOWN_SIZE)
     layout, at = None, 12
     while at + 8 <= len(data):
@@ -311,12 +345,15 @@ def _layout(fmt: bytes) -> _Layout:
     if not channels or not rate:
         raise WavError(f"{channels} channels at {rate} Hz; both must be positive")
     if coding not in _WIDTHS:
-        raise WavError(f"format {coding:#06x} is not supported; {_READABLE} are")
+        named = f" ({_CODINGS[coding]})" if coding in _CODINGS else ""
+        raise WavError(
+            f"format {coding:#06x}{named} is not supported; {_READABLE} are; {_REMEDY}"
+        )
     width, rest = divmod(block, channels)
     if rest or width not in _WIDTHS[coding] or not 0 < bits <= 8 * width:
         raise WavError(
             f"{bits} bits in blocks of {block} bytes for {channels} channel(s) of "
-            f"format {coding} is not supported; {_READABLE} are"
+            f"format {coding} is not supported; {_READABLE} are; {_REMEDY}"
         )
     return _Layout(coding, channels, rate, width)
 

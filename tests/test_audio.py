@@ -399,8 +399,16 @@ class WavTests(SynchronousTestCase):
 
     def test_errors_say_what_is_wrong_and_what_would_be_right(self) -> None:
         for data, word in (
-            (b"ID3\x03 an mp3", "a WAV file is needed"),
-            (wav(2, 1, b"12"), "format 0x0002 is not supported; PCM of 8, 16"),
+            (b"ID3\x03 an mp3", "it is an MP3 file; a WAV file is needed"),
+            (b"OggS", "it is an Ogg file"),
+            (b"\0\0\0\x20ftypM4A ", "it is an MPEG-4 (M4A) file"),
+            (b"FORM\0\0\0\0AIFFCOMM", "it is an AIFF file"),
+            (b"", "it is empty; a WAV file is needed"),
+            (b"no sound", "no RIFF WAVE header; a WAV file is needed"),
+            (wav(2, 1, b"12"), "0x0002 (Microsoft ADPCM) is not supported; PCM of 8"),
+            (wav(0x31, 65, b"12"), "0x0031 (GSM 06.10) is not supported"),
+            (wav(0x1234, 1, b"12"), "format 0x1234 is not supported"),
+            (wav(2, 1, b"12"), "ffmpeg -i THIS -ac 1 -ar 16000"),
             (wav(1, 8, b"12345678"), "64 bits"),
             (wav(1, 2, b"12", channels=0), "0 channels"),
             (wav(1, 2, b"12", rate=0), "at 0 Hz"),
@@ -410,6 +418,33 @@ class WavTests(SynchronousTestCase):
         ):
             self.assertIn(word, str(self.assertRaises(WavError, read_wav, data)))
         self.assertIsInstance(WavError(), ValueError)
+
+    def test_a_file_that_is_too_long_is_refused_before_it_is_converted(self) -> None:
+        data = wav(1, 2, bytes(2 * 8001))
+        self.assertEqual(len(read_wav(data, longest=1.001)[1]), 16002)
+        error = self.assertRaises(WavError, read_wav, data, longest=1)
+        self.assertIn("it lasts 1 s; 1 s are the most", str(error))
+
+    @settings(deadline=None)
+    @given(
+        st.sampled_from([(1, 1), (1, 2), (1, 3), (1, 4), (3, 4), (6, 1), (7, 1)]),
+        st.integers(1, 3),
+        st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000, 96000]),
+        st.booleans(),
+        st.binary(max_size=200),
+    )
+    def test_whatever_a_recorder_makes_is_read(
+        self,
+        kind: tuple[int, int],
+        channels: int,
+        rate: int,
+        extensible: bool,
+        body: bytes,
+    ) -> None:
+        data = wav(*kind, body, channels=channels, rate=rate, extensible=extensible)
+        found, pcm = read_wav(data)
+        whole = len(body) // (kind[1] * channels)
+        self.assertEqual((found, len(pcm)), (rate, 2 * whole))
 
     def test_errors_name_the_file(self) -> None:
         path = self.mktemp()
