@@ -5,9 +5,11 @@ conversations with the service, because sockets break and sessions expire.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import groupby, islice
 from math import inf
 from typing import Final
 
@@ -16,6 +18,7 @@ from twisted.logger import Logger
 from portero.backoff import Backoff
 from portero.callstate import Event
 from portero.gate import Gate
+from portero.greeter import ITEM
 from portero.history import History
 from portero.interfaces import (
     Brief,
@@ -34,6 +37,11 @@ RENEW_AT_FIRST: Final = 1.0
 RENEW_LOOK_EVERY: Final = 0.2
 """Seconds: before the service's session expires a pause is looked for; the last of them
 are not waited for. A session that expires at once is left to be lost, which counts."""
+
+MOST_HELD: Final = 1500
+"""Pieces of what the caller says that are held: at 20 ms each, half a minute."""
+AT_ONCE: Final = 50
+"""Pieces that are passed on together."""
 
 _NO_LOSS: Final = Loss("", final=False)
 
@@ -85,6 +93,9 @@ class Agent:
         """The conversation knows the leg's rates."""
         self._gate: Gate | None = None
         self._gate_rate = 0
+        self._holding = False
+        self._held: deque[tuple[int, bytes]] = deque(maxlen=MOST_HELD)
+        """What the caller has said, to be passed on later, with its rates in Hz."""
         self._up = RateMatcher()
         self._down = RateMatcher()
 
@@ -201,13 +212,32 @@ class Agent:
 
     def hear(self, pcm: bytes, leg: ILeg) -> None:
         """Caller audio, at the leg's C{caller_rate}."""
-        conversation = self.conversation
-        if conversation is None:
-            return
-        rate = leg.caller_rate
-        if not self._begun:
+        conversation, rate = self.conversation, leg.caller_rate
+        if conversation is not None and not self._begun:
             self._begun = True
             conversation.begin(rate, leg.agent_rate)
+        if self._holding or self._held:
+            self._held.append((rate, pcm))
+        elif conversation is not None:
+            self._pass_on(conversation, pcm, rate)
+        if self._held and conversation is not None and not self._holding:
+            self._catch_up(conversation)
+
+    def hold(self, hold: bool) -> None:
+        """
+        The service must not hear the caller now, as it would let itself be interrupted.
+        What is said meanwhile it hears later, all at once.
+        """
+        self._holding = hold
+
+    def _catch_up(self, conversation: IConversation) -> None:
+        held = [*self._held]
+        self._held.clear()
+        for rate, pieces in groupby(held, lambda piece: piece[0]):
+            while together := b"".join(pcm for _, pcm in islice(pieces, AT_ONCE)):
+                self._pass_on(conversation, together, rate)
+
+    def _pass_on(self, conversation: IConversation, pcm: bytes, rate: int) -> None:
         pcm = self._gated(pcm, rate)
         pcm = self._up.match(pcm, rate, conversation.caller_rate, conversation.piece)
         if pcm:
@@ -240,8 +270,14 @@ class Agent:
             else:
                 self.conversation.ask()
 
-    def ask(self) -> None:
+    def ask(self, hint: str = "") -> None:
+        """
+        @param hint: What the reply is to be about, if it answers nobody. Conversations
+            after this one are not told.
+        """
         if self.conversation is not None:
+            if hint:
+                self.conversation.add_text("system", hint)
             self.conversation.ask()
 
     def tell(self, role: str, text: str) -> None:
@@ -256,6 +292,12 @@ class Agent:
 
     def cut(self, item: str, heard_ms: int, given_ms: int) -> None:
         """The caller heard only so much of an item."""
-        self.history.cut(item, heard_ms / given_ms if given_ms else 0.0)
-        if self.conversation is not None:
+        share = heard_ms / given_ms if given_ms else 0.0
+        whole, heard = self.history.cut(item, share)
+        if self.conversation is None:
+            return
+        if item == ITEM:
+            if heard != whole:
+                self.conversation.amend(whole, heard)
+        else:
             self.conversation.interrupt(item, heard_ms)

@@ -15,6 +15,8 @@ class State(Enum):
     IDENTIFYING = "identifying"
     CONNECTING = "connecting"
     TALKING = "talking"
+    TRANSFERRING = "transferring"
+    """The caller is told where to; who objects stays."""
     DRAINING = "draining"
     ENDED = "ended"
 
@@ -32,6 +34,8 @@ class Event(Enum):
     SILENT = "nobody has spoken for long"
     SILENT_AGAIN = "nobody has spoken for long, although the agent asked"
     HANG_UP_ASKED = "the agent asked to hang up"
+    TRANSFER_ASKED = "the agent asked to hand the caller over"
+    TRANSFER_CANCELLED = "the caller does not want to be handed over"
     NEARLY_SPENT = "the money for this call is nearly spent"
     SPENT = "the money for this call is spent"
     TIME_IS_UP = "maximum length of a call"
@@ -45,6 +49,7 @@ class Event(Enum):
 class Effect(Enum):
     """What L{portero.call.Call} does; it has a method for each."""
 
+    WELCOME = "play the greeting, if it is at hand"
     CONVERSE = "open a conversation, with the history so far"
     REOPEN = "open another conversation after the back-off, or give up"
     CLOSE = "close the conversation"
@@ -59,6 +64,7 @@ class Effect(Enum):
     BE_SPENT = "note that the price is why it ends"
     SAY_GOODBYE = "play the goodbye"
     DRAIN = "start to watch for the end of what is being said"
+    STAY = "stop to watch for it, and forget where the caller was to go"
     HANG_UP = "hang up"
     RECORD = "write the summary"
     FORGET = "stop the timers and let the call go"
@@ -73,7 +79,7 @@ _END: Final = (_S.ENDED, (_F.HANG_UP, _F.CLOSE, _F.RECORD, _F.FORGET))
 _GONE: Final = (_S.ENDED, (_F.CLOSE, _F.RECORD, _F.FORGET))
 
 TABLE: Final[dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
-    (_S.IDENTIFYING, _E.IDENTIFIED): (_S.CONNECTING, (_F.CONVERSE,)),
+    (_S.IDENTIFYING, _E.IDENTIFIED): (_S.CONNECTING, (_F.WELCOME, _F.CONVERSE)),
     (_S.IDENTIFYING, _E.STOPPING): _END,
     (_S.IDENTIFYING, _E.CRASHED): _END,
     (_S.IDENTIFYING, _E.GONE): _GONE,
@@ -82,6 +88,7 @@ TABLE: Final[dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
     (_S.CONNECTING, _E.LOST): (_S.CONNECTING, (_F.REOPEN,)),
     (_S.CONNECTING, _E.LOST_FOR_GOOD): _APOLOGY,
     (_S.CONNECTING, _E.HANG_UP_ASKED): (_S.DRAINING, (_F.CLOSE, _F.DRAIN)),
+    (_S.CONNECTING, _E.TRANSFER_ASKED): (_S.DRAINING, (_F.CLOSE, _F.DRAIN)),
     (_S.CONNECTING, _E.TIME_IS_UP): _APOLOGY,
     (_S.CONNECTING, _E.STOPPING): _APOLOGY,
     (_S.CONNECTING, _E.CRASHED): _APOLOGY,
@@ -93,6 +100,7 @@ TABLE: Final[dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
     (_S.TALKING, _E.NO_REPLY): (_S.TALKING, (_F.ASK_AGAIN,)),
     (_S.TALKING, _E.NO_REPLY_AGAIN): _APOLOGY,
     (_S.TALKING, _E.HANG_UP_ASKED): (_S.DRAINING, (_F.DRAIN,)),
+    (_S.TALKING, _E.TRANSFER_ASKED): (_S.TRANSFERRING, (_F.DRAIN,)),
     (_S.TALKING, _E.SILENT): (_S.TALKING, (_F.CALL_OUT,)),
     (_S.TALKING, _E.SILENT_AGAIN): _FAREWELL,
     (_S.TALKING, _E.TIME_IS_UP): _FAREWELL,
@@ -101,11 +109,27 @@ TABLE: Final[dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
     (_S.TALKING, _E.STOPPING): _APOLOGY,
     (_S.TALKING, _E.CRASHED): _APOLOGY,
     (_S.TALKING, _E.GONE): _GONE,
+    (_S.TRANSFERRING, _E.TRANSFER_CANCELLED): (_S.TALKING, (_F.STAY,)),
+    (_S.TRANSFERRING, _E.NEARLY_SPENT): (_S.TRANSFERRING, (_F.WIND_UP,)),
+    # It is done in any case; only nobody can cancel it any more.
+    (_S.TRANSFERRING, _E.LOST): _NO_MORE,
+    (_S.TRANSFERRING, _E.LOST_FOR_GOOD): _NO_MORE,
+    (_S.TRANSFERRING, _E.STALLED): _NO_MORE,
+    (_S.TRANSFERRING, _E.NO_REPLY): _NO_MORE,
+    (_S.TRANSFERRING, _E.NO_REPLY_AGAIN): _NO_MORE,
+    (_S.TRANSFERRING, _E.TIME_IS_UP): (_S.DRAINING, (_F.DRAIN,)),
+    (_S.TRANSFERRING, _E.SPENT): (_S.DRAINING, (_F.DRAIN,)),
+    (_S.TRANSFERRING, _E.STOPPING): (_S.DRAINING, (_F.DRAIN,)),
+    (_S.TRANSFERRING, _E.PLAYED_OUT): _END,
+    (_S.TRANSFERRING, _E.DRAINED_TOO_LONG): _END,
+    (_S.TRANSFERRING, _E.CRASHED): _END,
+    (_S.TRANSFERRING, _E.GONE): _GONE,
     # What is queued is still heard: only the rest of it will not come.
     (_S.DRAINING, _E.LOST): _NO_MORE,
     (_S.DRAINING, _E.LOST_FOR_GOOD): _NO_MORE,
     (_S.DRAINING, _E.STALLED): _NO_MORE,
     (_S.DRAINING, _E.NO_REPLY): _NO_MORE,
+    (_S.DRAINING, _E.NO_REPLY_AGAIN): _NO_MORE,
     (_S.DRAINING, _E.PLAYED_OUT): _END,
     (_S.DRAINING, _E.DRAINED_TOO_LONG): _END,
     (_S.DRAINING, _E.CRASHED): _END,

@@ -24,11 +24,12 @@ class History:
         if text:
             self._said.append((item, Said(role, text)))
 
-    def cut(self, item: str, share: float) -> None:
+    def cut(self, item: str, share: float) -> tuple[str, str]:
         """
         The caller heard only a part of an item. Its text may come before or after.
 
         @param share: Of the item's audio, 0 to 1. Of nothing heard, nothing is kept.
+        @return: What it said, and what of it was heard; empty if it is to come.
         """
         for index, (name, said) in enumerate(self._said):
             if name == item:
@@ -37,10 +38,11 @@ class History:
                     self._said[index] = (name, Said(said.role, text))
                 else:
                     del self._said[index]
-                return
+                return said.text, text
         self._cut[item] = share
         while len(self._cut) > MOST_SAID:
             del self._cut[next(iter(self._cut))]
+        return "", ""
 
     def replay(self) -> tuple[Said, ...]:
         """The newest utterances that fit into L{MOST_CHARACTERS}, oldest first."""

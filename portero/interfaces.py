@@ -62,6 +62,10 @@ class TurnDetection:
     eagerness: str = "auto"
     """Of C{semantic_vad}: C{low}, C{medium}, C{high} or C{auto}."""
     interrupt_response: bool = True
+    """The service stops its reply when the caller speaks."""
+    create_response: bool = True
+    """It replies by itself when the caller stops. C{False}: portero asks for a reply
+    when there is one to give, and decides itself what the caller interrupts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,18 @@ class Truncation:
 
 
 @dataclass(frozen=True, slots=True)
+class McpServer:
+    """A remote MCP server that the service asks by itself."""
+
+    name: str
+    url: str
+    description: str = ""
+    tools: tuple[str, ...] = ()
+    """Those that may be used."""
+    authorization: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
     """What the agent is told at the start. What a service has not, it leaves out."""
 
@@ -102,6 +118,7 @@ class Brief:
     truncation: Truncation = Truncation()
     tools: tuple[Any, ...] = ()
     """Providers of L{ITool}."""
+    mcp: tuple[McpServer, ...] = ()
     history: tuple[Said, ...] = ()
 
 
@@ -240,6 +257,11 @@ class IConversation(Interface):
         drop what may still come of it.
         """
 
+    def amend(text: str, heard: str) -> None:
+        """
+        Of a text of the agent's, which was in the history, the caller heard only this.
+        """
+
     def cancel() -> None:
         """Stop the reply being made, if there is one; its late audio is dropped."""
 
@@ -271,19 +293,30 @@ class IConversationEvents(Interface):
     def agent_done(item: str) -> None:
         """The item is complete; it may still be sounding."""
 
-    def reply_ended(item_count: int, problem: str) -> None:
+    def reply_ended(item_count: int, problem: str, written: str = "") -> None:
         """
         A reply ended.
 
         @param item_count: How many of its items had audio or called a tool.
         @param problem: Empty, or in words why it failed.
+        @param written: What it said if it was complete and came in writing only.
         """
 
-    def caller_started() -> None:
-        """The service hears the caller speak."""
+    def caller_started(item: str = "") -> None:
+        """
+        The service hears the caller speak.
+
+        @param item: The item that this is going to be; empty when not known.
+        """
 
     def caller_stopped() -> None:
         """The service thinks that the caller's turn is over."""
+
+    def caller_idle() -> None:
+        """The caller says nothing for long: the service speaks up by itself."""
+
+    def caller_words(text: str, item: str) -> None:
+        """The next piece of what the caller says or said, before it is complete."""
 
     def transcript(role: str, text: str, item: str) -> None:
         """What one side said, complete, as the service understood it."""
@@ -306,11 +339,21 @@ class IConversationEvents(Interface):
 
 
 class ITool(Interface):
-    """Something that the agent can do; provided by each module of C{portero.tools}."""
+    """
+    Something that the agent can do; provided by each module of C{portero.tools}.
+
+    One whose time limit is not the agent's C{tool_within} has an attribute C{within},
+    in seconds; one that must not have some arguments in the log names them in
+    C{private}. An answer that begins with C{error: } or C{not yet: } says why nothing
+    was done; the log has it.
+    """
 
     name: str = Attribute("As the model calls it.")
     description: str = Attribute("For the model: what it does and when to use it.")
-    parameters: Mapping[str, Any] = Attribute("JSON Schema of the arguments.")
+    parameters: Mapping[str, Any] = Attribute(
+        "JSON Schema of the arguments, in the subset that L{portero.arguments} checks: "
+        "they are checked before C{run}."
+    )
 
     def run(call: Any, arguments: Mapping[str, Any]) -> Awaitable[str]:
         """
@@ -323,12 +366,52 @@ class ICallControl(Interface):
     """What a tool may do to its call; provided by C{Call}."""
 
     call_id: str = Attribute("The call's UUID.")
+    agent: str = Attribute("The agent's name.")
+    facts: Any = Attribute("The L{portero.facts.Facts} of the call.")
+    caller_turns: int = Attribute("How often the caller spoke up, or pressed a key.")
 
-    def transfer(target: str, reason: str) -> None:
+    def said() -> tuple[Said, ...]:
+        """What was said so far, oldest first, as far as it was written down."""
+
+    def seconds() -> float:
+        """How long it lasts so far; or did, when it is over."""
+
+    def at_end(do: Callable[[], None]) -> None:
+        """Call C{do} once when the call is over, which it may be already."""
+
+    def inform(text: str) -> None:
+        """
+        Tell the agent of something that happened after its tool had answered, and have
+        it speak; nothing when the call is ending.
+        """
+
+    def play(name: str, rate: int, pcm: bytes) -> Any:
+        """
+        Play a sound to the caller, after what is waiting to be heard.
+
+        @param name: For the log; of one sound at a time.
+        @return: A Deferred of whether it was heard to its end. It never fails.
+        """
+
+    def collect_digits(most: int, within: float) -> Any:
+        """
+        Take the next group of keys that the caller presses; the agent is not told.
+
+        @param most: So many keys end it at once; so does C{#}, or a pause.
+        @param within: Seconds for the first key, from the end of what the agent says.
+        @return: A Deferred of the keys without C{#}; empty: none came in time, or the
+            call is ending. It never fails.
+        """
+
+    def cancel_transfer() -> bool:
+        """@return: Whether there was one that had not happened yet."""
+
+    def transfer(target: str, reason: str) -> bool:
         """
         Let what the agent is saying be heard to its end, then hand the caller over.
 
         @param target: C{context,extension,priority}, from the configuration.
+        @return: Whether it will be: not twice, and not after the call.
         """
 
     def end_after_speech(reason: str) -> None:

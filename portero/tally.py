@@ -17,6 +17,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.barge_ins = 0
+        self.false_alarms = 0
+        """Sounds of the caller that made a polite agent pause, and go on."""
         self.latencies: list[int] = []
         """Of each turn: ms from the end of the caller's speech to the first frame."""
         self.tokens: dict[str, int] = {}
@@ -50,10 +52,10 @@ class Tally:
         price = "" if record.dollars is None else f" for ${record.dollars:.4f}"
         self.log.info(
             "call {call_id} ended {how}: {reason}; agent {agent}, {seconds:.1f} s, "
-            "{turns} turns, reply after {latency} ms (median), {barge_ins} barge-ins, "
-            "{underruns} underruns, {frames} frames sent and {skipped} skipped, "
-            "lateness p99 {lateness:.2f} ms, {filled} ms of caller audio filled in, "
-            "{tokens} tokens{price}",
+            "{turns} turns, reply after {latency} ms (median), {barge_ins} barge-ins "
+            "and {false_alarms} false ones, {underruns} underruns, {frames} frames "
+            "sent and {skipped} skipped, lateness p99 {lateness:.2f} ms, {filled} ms "
+            "of caller audio filled in, {tokens} tokens{price}",
             call_id=record.call_id,
             how="badly" if failed else "well",
             reason=record.reason,
@@ -62,6 +64,7 @@ class Tally:
             turns=record.turns,
             latency="-" if record.latency_ms is None else record.latency_ms,
             barge_ins=record.barge_ins,
+            false_alarms=self.false_alarms,
             underruns=leg.underruns,
             frames=leg.frames_sent,
             skipped=leg.frames_skipped,

@@ -21,11 +21,16 @@ from portero.ami import Manager
 from portero.announcement import DEMO, Announcement
 from portero.config import Config
 from portero.endpoints import endpoint_string
+from portero.errors import ConfigError
+from portero.greeting import Shelf
 from portero.interfaces import ITool, IVoiceProvider
+from portero.mail.folder import MailFolder
+from portero.mail.queue import MailQueue, Server, by_smtp
 from portero.money import Ledger
 from portero.pacing import MediaClock
 from portero.reception import Reception
 from portero.roster import Roster
+from portero.sections import AgentSettings
 from portero.service import Bridge, Listener
 from portero.simulator import Simulator
 from portero.spending import SpendingFile
@@ -45,9 +50,11 @@ class Wiring:
         self._reactor = reactor
         self._state_folder = state_folder
         self._ledger = Ledger(date.today)
+        self._shelf = Shelf()
         self._demos: dict[str, Simulator] = {}
         self._config = Config()
         self._pbx: Manager | None = None
+        self._mail: MailQueue | None = None
 
     def build(self, config: Config) -> Bridge:
         """
@@ -70,6 +77,10 @@ class Wiring:
         path = self._spending_file(config)
         if path:
             bridge.runs_on(SpendingFile(self._ledger, path, reactor, self._in_thread))
+        if config.mail.server:
+            mail = self._mail_queue(config)
+            mail.use(Server.of(config.mail, config.secrets.mail))
+            bridge.runs_on(mail)
         allow = [ip_network(network) for network in listen.allow]
         reception = Reception(bridge, config.secrets.web_token)
         # Beneath the calls, so that the last one can still be asked about.
@@ -104,7 +115,13 @@ class Wiring:
         @raise ConfigError: A named provider or tool cannot be had; nothing changed.
         """
         running = set(self._demos)
+        # Without a server, what waits goes where it went.
+        mail = self._mail_queue(config) if config.mail.server else None
         roster = self._roster(config)
+        if mail is not None:
+            mail.use(Server.of(config.mail, config.secrets.mail))
+            if not mail.running:
+                bridge.runs_on(mail)
         for language in self._demos.keys() - running:
             bridge.runs_on(self._demos[language])
         bridge.roster = roster
@@ -124,6 +141,8 @@ class Wiring:
             if item.name not in AT_ONCE
             and getattr(config.listen, item.name) != getattr(before.listen, item.name)
         ]
+        if config.mail.queue != before.mail.queue and before.mail.server:
+            self.log.warn("[mail] queue: changed, which takes a restart")
         if config.secrets.web_token != before.secrets.web_token:
             changed.append("the web token")
         if changed:
@@ -156,7 +175,15 @@ class Wiring:
         if config.ami.host:
             self._pbx = Manager(self._reactor, config.ami, config.secrets.ami)
         ledger, pbx = self._ledger, self._pbx
-        return Roster(config, providers, tools, self._reactor, ledger, pbx)
+        return Roster(
+            config,
+            providers,
+            tools,
+            self._reactor,
+            ledger,
+            pbx,
+            shelf=self._shelf,
+        )
 
     def _verify(self) -> None:
         """What is not as it should be, though calls work."""
@@ -179,7 +206,24 @@ class Wiring:
             return named
         return os.path.join(self._state_folder, "spending.json")
 
-    def _in_thread(self, do: Callable[[], None]) -> Deferred[None]:
+    def _mail_queue(self, config: Config) -> MailQueue:
+        """@raise ConfigError: There is no folder for it."""
+        if self._mail is None:
+            folder = config.mail.queue
+            if not folder and self._state_folder:
+                folder = os.path.join(self._state_folder, "mail")
+            if not folder:
+                raise ConfigError(
+                    "[mail] queue is missing: name a folder where mail waits until it "
+                    "is delivered (systemd's StateDirectory= would be one)"
+                )
+            deliver = by_smtp(self._reactor, self._in_thread)
+            self._mail = MailQueue(
+                MailFolder(folder), self._reactor, self._in_thread, deliver
+            )
+        return self._mail
+
+    def _in_thread(self, do: Callable[[], Any]) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), do)
 
     def _provider(self, config: Config, name: str, language: str) -> IVoiceProvider:
@@ -199,8 +243,26 @@ class Wiring:
         )
         return found
 
+    def _webhook(self, config: Config, agent: AgentSettings, name: str) -> ITool:
+        from portero.webhooks import tool as webhook  # takes a while, and few have one
+
+        return webhook.make(
+            name,
+            config.webhooks[name],
+            self._reactor,
+            token=config.secrets.tokens.get(f"webhooks.{name}", ""),
+            variables=agent.variables,
+            within=agent.tool_within,
+        )
+
     def _tool(self, config: Config, agent: str, name: str) -> ITool:
+        if name in config.webhooks:
+            return self._webhook(config, config.agents[agent], name)
         kind: Any = plugins.find("tools", name)
+        if hasattr(kind, "with_mail"):
+            agent_settings, mail = config.agents[agent], self._mail_queue(config)
+            sends: ITool = kind.with_mail(agent_settings, config, mail)
+            return sends
         if hasattr(kind, "for_agent"):
             made: ITool = kind.for_agent(config.agents[agent], config, self._reactor)
             return made

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -25,6 +25,7 @@ from portero.interfaces import (
     ITool,
     IVoiceProvider,
     LegFigures,
+    Said,
 )
 from portero.money import Budget, Ledger, Meter
 from portero.sections import PriceSettings
@@ -175,6 +176,9 @@ class FakeConversation(Recorder):
     def interrupt(self, item: str, heard_ms: int) -> None:
         self.tell("interrupt", item, heard_ms)
 
+    def amend(self, text: str, heard: str) -> None:
+        self.tell("amend", text, heard)
+
     def cancel(self) -> None:
         self.tell("cancel")
 
@@ -238,6 +242,9 @@ class FakeTool(Recorder):
     name = "look_up"
     description = "Look something up."
     parameters: Mapping[str, Any] = {"type": "object", "properties": {}}
+    within: float
+    """Unless a test sets it, what the toolbox allows."""
+    private: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -245,7 +252,70 @@ class FakeTool(Recorder):
 
     async def run(self, call: ICallControl, arguments: Mapping[str, Any]) -> str:
         self.tell("run", arguments)
-        return await self.answer
+        told: Deferred[str] = Deferred()
+
+        def tell(answer: str) -> str:
+            told.callback(answer)
+            return answer  # for whoever asks next
+
+        self.answer.addCallbacks(tell, told.errback)
+        return await told
+
+
+@implementer(ICallControl)
+class FakeControl(Recorder):
+    """
+    A call as a tool sees it, with nothing behind it.
+
+    @ivar heard: What L{play} answers.
+    @ivar digits: What L{collect_digits} answers, one after the other; then nothing.
+    @ivar takes: What L{transfer} and L{cancel_transfer} answer.
+    """
+
+    def __init__(self, call_id: str = "call-1", facts: Facts = NOBODY) -> None:
+        super().__init__()
+        self.call_id = call_id
+        self.agent = AGENT
+        self.facts = facts
+        self.caller_turns = 0
+        self.words: tuple[Said, ...] = ()
+        self.lasts = 62.0
+        self.promises: list[Callable[[], None]] = []
+        """What was asked for with L{at_end}."""
+        self.heard = True
+        self.digits: list[str] = []
+        self.takes = True
+
+    def said(self) -> tuple[Said, ...]:
+        return self.words
+
+    def seconds(self) -> float:
+        return self.lasts
+
+    def at_end(self, do: Callable[[], None]) -> None:
+        self.promises.append(do)
+
+    def play(self, name: str, rate: int, pcm: bytes) -> Deferred[bool]:
+        self.tell("play", name, rate, pcm)
+        return succeed(self.heard)
+
+    def collect_digits(self, most: int, within: float) -> Deferred[str]:
+        self.tell("collect_digits", most, within)
+        return succeed(self.digits.pop(0) if self.digits else "")
+
+    def inform(self, text: str) -> None:
+        self.tell("inform", text)
+
+    def cancel_transfer(self) -> bool:
+        self.tell("cancel_transfer")
+        return self.takes
+
+    def transfer(self, target: str, reason: str) -> bool:
+        self.tell("transfer", target, reason)
+        return self.takes
+
+    def end_after_speech(self, reason: str) -> None:
+        self.tell("end_after_speech", reason)
 
 
 @implementer(IPbxControl)

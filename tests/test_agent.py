@@ -134,6 +134,20 @@ class AgentTests(SynchronousTestCase):
             ["call c1: lost the voice service: dropped; trying again in 0.0 s"],
         )
 
+    def test_what_a_reply_is_to_be_about_is_told_to_this_conversation_only(
+        self,
+    ) -> None:
+        self.agent.ask("Nobody there.")
+        self.agent.open()
+        self.agent.ask("Are they there?")
+        self.agent.ask()
+        self.assertEqual(
+            self.service.told,
+            [("add_text", "system", "Are they there?"), ("ask",), ("ask",)],
+        )
+        self.agent.open()
+        self.assertEqual(self.service.brief.history, ())
+
     def test_the_next_conversation_is_told_what_was_said(self) -> None:
         self.agent.open()
         self.agent.history.add("user", "Hello?", "i1")

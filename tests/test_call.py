@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, ClassVar
 
 from hypothesis import given, settings
@@ -30,6 +31,10 @@ from portero.interfaces import (
 )
 from portero.money import Budget, Ledger
 from portero.record import Outcome, Record
+from portero.tool_sections import TargetSettings
+from portero.tools._handover import Handover
+from portero.tools.cancel_transfer import Tool as CancelTransfer
+from portero.tools.transfer import Tool as Transfer
 from tests.fake_call import AGENT, TOOL_WITHIN, Broken, FakePbx, Story
 
 APOLOGY = "prompt apology"
@@ -88,9 +93,9 @@ class LifeTests(CallCase):
             lines,
             [
                 "call call-1 ended well: caller hung up; agent reception, 0.0 s, 0 "
-                "turns, reply after - ms (median), 0 barge-ins, 2 underruns, 7 frames "
-                "sent and 0 skipped, lateness p99 0.50 ms, 0 ms of caller audio filled "
-                "in, 0 tokens for $0.0000"
+                "turns, reply after - ms (median), 0 barge-ins and 0 false ones, 2 "
+                "underruns, 7 frames sent and 0 skipped, lateness p99 0.50 ms, 0 ms of "
+                "caller audio filled in, 0 tokens for $0.0000"
             ],
         )
         self.assertEqual(story.leg.count("hang_up"), 0)
@@ -255,7 +260,8 @@ class ConnectingTests(CallCase):
         self,
     ) -> None:
         story = Story(greeting="Hello.").identified()
-        story.call.dtmf("1")
+        for key in "1#":
+            story.call.dtmf(key)
         story.service.events.ready()
         told = [name for name, *_ in story.service.told if name != "send_audio"]
         self.assertEqual(told, ["begin", "say", "add_text", "ask"])
@@ -358,7 +364,8 @@ class FaultTests(CallCase):
         if not story.tool.answer.called:
             story.tool.answer.callback("42")
         story.service.events.reply_ended(1, "")
-        story.call.dtmf("5")
+        for key in "5#":
+            story.call.dtmf(key)
         story.service.events.lost(DROPPED)
         story.clock.advance(0.0)
         story.call.caller_audio(bytes(320))
@@ -517,6 +524,11 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
                 "full",
                 "hang up",
                 "transfer",
+                "cancel transfer",
+                "transfer tool",
+                "cancel tool",
+                "sound",
+                "collect",
                 "fetched",
                 "spend",
                 "stop",
@@ -528,16 +540,29 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     ),
 )
 
+BEGINNINGS: tuple[list[Step], ...] = (
+    [],
+    [("ready", ""), ("speak", "a"), ("done", "a"), ("ended", "")],
+    [("ready", ""), ("speak", "a"), ("transfer tool", "a"), ("ended", "")],
+)
+"""Chance alone seldom comes far: in the last one the caller is being handed over."""
+
 
 class AnyCall:
     """A call that lives through any sequence of steps."""
 
-    def __init__(self, old_asterisk: bool, farewell: str) -> None:
+    def __init__(self, old_asterisk: bool, farewell: str, interruption: str) -> None:
         self.pbx = FakePbx()
+        targets = {"sales": TargetSettings("house,100,1")}
         self.story = Story(
+            Transfer(Handover("transfer", targets, datetime.now)),
+            CancelTransfer(),
+            interruption=interruption,
             reply_within=4.0,
             silence=30.0,
             longest=120.0,
+            filler="sound",
+            filler_after=1.0,
             greeting="Hello.",
             farewell=farewell,
             fallback="house,1,1",
@@ -545,6 +570,12 @@ class AnyCall:
             pbx=self.pbx if old_asterisk else None,
             facts=Facts(channel="PJSIP/100-00000001"),
         )
+        self.heard: list[bool] = []
+        """Of the sounds."""
+        self.sounds = 0
+        self.typed: list[str] = []
+        """By the caller, for a tool."""
+        self.collected = 0
         self.story.provider.expires_in = 100.0
         self.story.call.identified()
 
@@ -571,6 +602,14 @@ class AnyCall:
             story.call.end_after_speech("the agent hung up")
         elif kind == "transfer":
             story.call.transfer("house,100,1", "transferred to sales")
+        elif kind == "cancel transfer":
+            story.call.cancel_transfer()
+        elif kind == "sound":
+            story.call.play(value, 8000, bytes(160)).addCallback(self.heard.append)
+            self.sounds += 1
+        elif kind == "collect":
+            story.call.collect_digits(4, 5.0).addCallback(self.typed.append)
+            self.collected += 1
         elif kind == "fetched" and not self.pbx.done.called:
             self.pbx.done.callback(value == "a")
         elif kind == "stop":
@@ -597,6 +636,12 @@ class AnyCall:
         "said": lambda service, item: service.events.transcript("user", item, item),
         "spend": lambda service, _: service.events.usage({"input.text_tokens": 4}),
         "tool": lambda service, item: service.events.tool_called(item, "look_up", {}),
+        "transfer tool": lambda service, id: service.events.tool_called(
+            id, "transfer", {"target": "sales"}
+        ),
+        "cancel tool": lambda service, id: service.events.tool_called(
+            id, "cancel_transfer", {}
+        ),
         "lost": lambda service, _: service.events.lost(DROPPED),
         "lost for good": lambda service, _: service.events.lost(
             Loss("no credit", final=True)
@@ -609,22 +654,26 @@ class AnyCallTests(CallCase):
 
     @settings(max_examples=300, deadline=None)
     @given(
+        st.sampled_from(BEGINNINGS),
         st.lists(STEPS, max_size=40),
         st.booleans(),
         st.booleans(),
         st.sampled_from(("", "Bye.")),
+        st.sampled_from(("instant", "polite", "off")),
     )
     def test_whatever_happens_a_call_ends_once_and_leaves_nothing(
         self,
+        beginning: list[Step],
         steps: list[Step],
         caller_hangs_up: bool,
         old_asterisk: bool,
         farewell: str,
+        interruption: str,
     ) -> None:
         with capturedLogs() as events:
-            any_call = AnyCall(old_asterisk, farewell)
+            any_call = AnyCall(old_asterisk, farewell, interruption)
             story = any_call.story
-            for step in steps:
+            for step in (*beginning, *steps):
                 any_call.do(step)
             if caller_hangs_up:
                 story.leg.drop()
@@ -640,6 +689,8 @@ class AnyCallTests(CallCase):
             self.assertEqual(len(story.over), 1)
         self.check_over(story, [formatEvent(event) or "" for event in events])
         self.check_record(story.call.record)
+        self.assertEqual(len(any_call.heard), any_call.sounds)
+        self.assertEqual(len(any_call.typed), any_call.collected)
 
     def check_record(self, record: Record | None) -> None:
         """It says where the caller goes: nowhere only after a good end."""

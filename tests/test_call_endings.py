@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from twisted.internet.defer import TimeoutError
 
-from portero.call import REDIRECT_WITHIN, Call
+from portero.call import Call
 from portero.callstate import State
+from portero.departure import REDIRECT_WITHIN
 from portero.facts import Facts
 from portero.interfaces import Loss
 from portero.record import Outcome, Record
-from portero.sections import TargetSettings
+from portero.tool_sections import TargetSettings
+from portero.tools._handover import Handover
+from portero.tools.cancel_transfer import Tool as CancelTransfer
 from portero.tools.transfer import Tool as Transfer
 from tests.fake_call import Broken, FakePbx, Story
 from tests.test_call import APOLOGY, DROPPED, CallCase
@@ -49,9 +53,10 @@ class FarewellTests(CallCase):
 
     def test_the_agent_says_it_when_nobody_speaks_any_more(self) -> None:
         story = Story(farewell="Bye bye.", silence=10.0).greeted()
-        story.clock.advance(10.1)
-        story.service.reply("hello?", 0.5)
-        story.leg.play_out()
+        for _ in range(2):
+            story.clock.advance(10.1)
+            story.service.reply("hello?", 0.5)
+            story.leg.play_out()
         story.clock.advance(10.6)
         self.assertEqual(story.service.of("say"), [("Bye bye.",)])
         with self.ends(story):
@@ -156,9 +161,14 @@ class FarewellTests(CallCase):
 class TransferTests(CallCase):
     TARGETS: ClassVar = {"sales": TargetSettings(SALES)}
 
+    def transfer(self) -> Transfer:
+        return Transfer(Handover("transfer", self.TARGETS, datetime.now))
+
     def asked(self, **given: Any) -> Story:
         """The agent says where to, and calls the tool in the same reply."""
-        story = Story(Transfer(self.TARGETS), fallback=DESK, **given).waiting()
+        story = Story(
+            self.transfer(), CancelTransfer(), fallback=DESK, **given
+        ).waiting()
         story.service.speak("one moment", 2.0)
         story.service.events.tool_called("t1", "transfer", {"target": "sales"})
         return story

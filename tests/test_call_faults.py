@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from portero import backoff, prompts, talk
+from portero import backoff, prompts, sounds
 from portero.audio import level_dbfs
 from portero.call import Call
 from portero.config import DEFAULT, Config
@@ -155,10 +155,10 @@ class FaultCase(TestCase):
             self.skipTest("counting sockets needs /proc")
         self.patch(prompts, "load", brief_prompt(prompts.load))
         self.patch(backoff, "FIRST", 0.02)
-        talk._prompt.cache_clear()
-        self.addCleanup(talk._prompt.cache_clear)
+        sounds.prompt.cache_clear()
+        self.addCleanup(sounds.prompt.cache_clear)
         _, apology = prompts.load("apology", "en")
-        self.apology = talk._prompt("apology", "en", 8000)
+        self.apology = sounds.prompt("apology", "en", 8000)
         self.assertGreater(level_dbfs(apology), -50.0, "the prompt is silent")
 
     async def until(self, what: str, true: Callable[[], bool]) -> None:
@@ -258,7 +258,7 @@ class FaultCase(TestCase):
 
     async def _goes_on(self, caller: Caller, service: Simulator) -> None:
         """The present session of the call is heard to its end, and answers."""
-        greeting = talk._prompt("greeting", "en", 8000)
+        greeting = sounds.prompt("greeting", "en", 8000)
         length = len(greeting)
         await self.until("the agent is heard", caller.heard_sound)
         await self.until(
@@ -403,7 +403,13 @@ class ReplyTests(FaultCase):
 
     async def test_a_reply_in_writing(self) -> None:
         found = await self.suffer(Knobs(text_only=True))
-        self.check_one_apology(found[-1:], "does not reply")
+        self.assertIn("in writing only; asking for it", found[0]["line"])
+        self.assertIn("in writing only; no more", found[1]["line"])
+        self.check_one_apology(found[2:], "does not reply")
+
+    async def test_one_reply_in_writing(self) -> None:
+        found = await self.suffer(Knobs(text_replies=1), goes_on=True)
+        self.check_one_warning(found, "in writing only; asking for it as speech")
 
     async def test_a_stall_in_mid_word(self) -> None:
         sick = Knobs(chunk_ms=50, mute_after_ms=100)

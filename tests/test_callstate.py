@@ -37,6 +37,27 @@ class TableTests(SynchronousTestCase):
             if following is S.DRAINING:
                 self.assertEqual(effects[-1], F.DRAIN, (state, event))
 
+    def test_every_way_into_transferring_watches_for_its_end_too(self) -> None:
+        for (state, event), (following, effects) in TABLE.items():
+            if following is S.TRANSFERRING and state is not following:
+                self.assertEqual(effects, (F.DRAIN,), (state, event))
+
+    def test_only_who_is_being_handed_over_can_stay(self) -> None:
+        for state in State:
+            wanted: tuple[State, tuple[Effect, ...]] = (state, ())
+            if state is S.TRANSFERRING:
+                wanted = (S.TALKING, (F.STAY,))
+            self.assertEqual(advance(state, E.TRANSFER_CANCELLED), wanted)
+
+    def test_a_transfer_that_nothing_cancels_ends_the_call_whatever_else_happens(
+        self,
+    ) -> None:
+        for event in set(Event) - {E.TRANSFER_CANCELLED}:
+            following, effects = advance(S.TRANSFERRING, event)
+            self.assertIn(following, (S.TRANSFERRING, S.DRAINING, S.ENDED))
+            self.assertNotIn(F.APOLOGISE, effects)
+            self.assertNotIn(F.BID_FAREWELL, effects)
+
     def test_every_way_into_connecting_opens_a_conversation(self) -> None:
         for (state, event), (following, effects) in TABLE.items():
             if following is S.CONNECTING and event is not E.WAITED:
@@ -64,7 +85,7 @@ class TableTests(SynchronousTestCase):
 
     def test_the_rows_of_an_ordinary_call(self) -> None:
         story = [
-            (E.IDENTIFIED, S.CONNECTING, (F.CONVERSE,)),
+            (E.IDENTIFIED, S.CONNECTING, (F.WELCOME, F.CONVERSE)),
             (E.WAITED, S.CONNECTING, (F.ASK_PATIENCE,)),
             (E.LOST, S.CONNECTING, (F.REOPEN,)),
             (E.READY, S.TALKING, (F.GREET,)),
@@ -79,6 +100,20 @@ class TableTests(SynchronousTestCase):
             (E.PLAYED_OUT, S.ENDED, (F.HANG_UP, F.CLOSE, F.RECORD, F.FORGET)),
         ]
         state = S.IDENTIFYING
+        for event, following, effects in story:
+            self.assertEqual(advance(state, event), (following, effects), event)
+            state = following
+
+    def test_the_rows_of_a_transfer_that_is_cancelled_once(self) -> None:
+        story: list[tuple[Event, State, tuple[Effect, ...]]] = [
+            (E.TRANSFER_ASKED, S.TRANSFERRING, (F.DRAIN,)),
+            (E.HANG_UP_ASKED, S.TRANSFERRING, ()),
+            (E.TRANSFER_CANCELLED, S.TALKING, (F.STAY,)),
+            (E.TRANSFER_ASKED, S.TRANSFERRING, (F.DRAIN,)),
+            (E.NEARLY_SPENT, S.TRANSFERRING, (F.WIND_UP,)),
+            (E.PLAYED_OUT, S.ENDED, (F.HANG_UP, F.CLOSE, F.RECORD, F.FORGET)),
+        ]
+        state = S.TALKING
         for event, following, effects in story:
             self.assertEqual(advance(state, event), (following, effects), event)
             state = following

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from portero.call import WIND_UP
+from portero.allowance import WIND_UP
 from portero.callstate import State
 from portero.interfaces import Said
 from portero.money import Budget, Ledger, Meter, Page, Spent, cost

@@ -13,8 +13,9 @@ from portero.config import DEFAULT, Config
 from portero.facts import Facts
 from portero.money import Ledger
 from portero.roster import DATA_ONLY, Roster, UnknownAgent, choose, render
-from portero.sections import AgentSettings, LimitSettings, TargetSettings
-from tests.fake_call import FakeProvider, FakeTool
+from portero.sections import AgentSettings, LimitSettings
+from portero.tool_sections import TargetSettings
+from tests.fake_call import FakeControl, FakeProvider, FakeTool
 
 NOW = datetime(2026, 11, 21, 17, 5, tzinfo=UTC)
 
@@ -136,6 +137,7 @@ class WordsTests(SynchronousTestCase):
 
 class AssignmentTests(SynchronousTestCase):
     def setUp(self) -> None:
+        self.clock = Clock()
         self.provider = FakeProvider()
         self.ledger = Ledger(lambda: date(2026, 11, 21))
 
@@ -149,13 +151,50 @@ class AssignmentTests(SynchronousTestCase):
             config,
             {DEFAULT: self.provider},
             {DEFAULT: [FakeTool()]},
-            Clock(),
+            self.clock,
             self.ledger,
             now=lambda: NOW,
         )
 
     def assigned(self, **settings: Any) -> Assignment:
         return self.roster(**settings).assign(DEFAULT, "a", Facts("Ana"))
+
+    def test_who_is_not_interrupted_at_once_decides_about_it(self) -> None:
+        for manner in ("instant", "polite", "off"):
+            found = self.assigned(
+                interruption=manner, barge_in_ms=250, warn_before_end=30.0
+            )
+            turns, settings = found.brief.turn_detection, found.settings
+            decides = manner != "instant"
+            self.assertIs(turns.interrupt_response, not decides)
+            self.assertIs(turns.create_response, not decides)
+            self.assertEqual(
+                (settings.interruption, settings.barge_in, settings.warn_before_end),
+                (manner, 0.25, 30.0),
+            )
+
+    def test_a_key_of_the_menu_leads_to_its_target_while_that_is_open(self) -> None:
+        for hours, menu in (
+            ("", {"0": "house,100,1"}),
+            ("sat 18:00-18:30", {"0": "house,100,1"}),
+            ("sat 17:00-17:30", {}),
+        ):
+            agents = {
+                DEFAULT: AgentSettings(
+                    menu={"0": "desk"}, digits_pause=1.5, time_zone="Europe/Madrid"
+                )
+            }
+            targets = {"desk": TargetSettings("house,100,1", hours=hours)}
+            roster = Roster(
+                Config(agents=agents, targets=targets),
+                {DEFAULT: self.provider},
+                {DEFAULT: []},
+                Clock(),
+                self.ledger,
+                now=lambda: NOW,
+            )
+            found = roster.assign(DEFAULT, "a", Facts()).settings
+            self.assertEqual((found.menu, found.digits_pause), (menu, 1.5))
 
     def test_every_setting_of_the_session_reaches_the_brief(self) -> None:
         brief = self.assigned(
@@ -226,6 +265,16 @@ class AssignmentTests(SynchronousTestCase):
             (held.connect_within, held.reply_within, held.drain_within), (3, 4, 5)
         )
         self.assertEqual((held.silence, held.longest), (20, 90))
+
+    def test_how_long_a_tool_may_take_is_as_the_agent_says(self) -> None:
+        assigned = self.assigned(filler="sound", filler_after=1.5, tool_within=30.0)
+        held = assigned.settings
+        self.assertEqual((held.filler, held.filler_after), ("sound", 1.5))
+        running = assigned.toolbox.run(FakeControl(), "look_up", {})
+        self.clock.advance(29.9)
+        self.assertNoResult(running)
+        self.clock.advance(0.2)
+        self.assertIn("no answer within 30 s", self.successResultOf(running))
 
     def test_calls_are_paid_from_the_budget_of_their_agent(self) -> None:
         roster = self.roster(model="gpt-realtime-2.1", most_per_day=1.0)

@@ -70,15 +70,16 @@ class TallyTests(SynchronousTestCase):
             filled_ms=240,
             lateness_p99_ms=0.75,
         )
+        self.tally.false_alarms = 1
         with capturedLogs() as events:
             self.tally.summary(RECORD, leg)
         (event,) = events
         self.assertEqual(
             formatEvent(event),
             "call c1 ended well: caller hung up; agent reception, 62.0 s, 3 turns, "
-            "reply after 400 ms (median), 2 barge-ins, 4 underruns, 3100 frames sent "
-            "and 1 skipped, lateness p99 0.75 ms, 240 ms of caller audio filled in, "
-            "111 tokens for $0.0213",
+            "reply after 400 ms (median), 2 barge-ins and 1 false ones, 4 underruns, "
+            "3100 frames sent and 1 skipped, lateness p99 0.75 ms, 240 ms of caller "
+            "audio filled in, 111 tokens for $0.0213",
         )
         self.assertIs(event["log_level"], LogLevel.info)
         self.assertEqual(event["call_id"], "c1")

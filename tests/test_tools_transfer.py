@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from portero.config import Config
-from portero.interfaces import ICallControl, ITool
-from portero.sections import AgentSettings, TargetSettings
+from portero.interfaces import ITool
+from portero.sections import AgentSettings
+from portero.tool_sections import TargetSettings
+from portero.tools._handover import Handover
 from portero.tools.transfer import Tool
+from tests.fake_call import FakeControl
 
 TARGETS: Final = {
     "sales": TargetSettings(to="from-internal,200,1", description="New orders"),
@@ -117,41 +122,37 @@ OTHER_VALUES: Final[tuple[Any, ...]] = (
 )
 
 
-@implementer(ICallControl)
-class FakeControl:
-    call_id = "c1"
-
-    def __init__(self) -> None:
-        self.transfers: list[tuple[str, str]] = []
-
-    def transfer(self, target: str, reason: str) -> None:
-        self.transfers.append((target, reason))
-
-    def end_after_speech(self, reason: str) -> None:
-        """Not used here."""
+WEDNESDAY: Final = datetime(2026, 11, 25, 10, 30, tzinfo=ZoneInfo("Europe/Madrid"))
 
 
 class TransferTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.tool = Tool(TARGETS)
+        self.now = WEDNESDAY
+        self.tool = self.make(TARGETS)
         self.call = FakeControl()
+
+    def make(self, targets: Mapping[str, TargetSettings], language: str = "en") -> Tool:
+        return Tool(Handover("transfer", targets, lambda: self.now, language))
 
     def run_tool(self, arguments: dict[str, Any]) -> str:
         running = Deferred.fromCoroutine(self.tool.run(self.call, arguments))
         return self.successResultOf(running)
 
+    @property
+    def transfers(self) -> list[tuple[Any, ...]]:
+        return self.call.of("transfer")
+
 
 class TransferTests(TransferTestCase):
     def test_it_is_a_tool(self) -> None:
         self.assertTrue(verifyObject(ITool, self.tool))
-        self.assertTrue(verifyObject(ICallControl, self.call))
         self.assertEqual(Tool.name, "transfer")
 
     def test_a_name_leads_to_the_place_that_the_configuration_gives_it(self) -> None:
         self.assertEqual(self.run_tool({"target": "sales"}), "")
         self.assertEqual(self.run_tool({"target": "front desk"}), "")
         self.assertEqual(
-            self.call.transfers,
+            self.transfers,
             [
                 ("from-internal,200,1", "transferred to sales"),
                 ("from-internal,100,1", "transferred to front desk"),
@@ -177,7 +178,122 @@ class TransferTests(TransferTestCase):
             target = self.tool.parameters["properties"]["target"]
             self.assertEqual(target["enum"], names)
         self.run_tool({"target": "sales"})
-        self.assertEqual(self.call.transfers, [], "is another agent's")
+        self.assertEqual(self.transfers, [], "is another agent's")
+
+
+class HoursTests(TransferTestCase):
+    OPEN: Final = {
+        "sales": TargetSettings("a,1,1", hours="mon-fri 09:00-14:00 16:00-19:00"),
+        "shop": TargetSettings("a,2,1", hours="sat 10-13", closed="See our web shop."),
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tool = self.make(self.OPEN)
+
+    def test_a_target_that_is_open_is_reached(self) -> None:
+        self.assertEqual(self.run_tool({"target": "sales"}), "")
+        self.assertEqual(self.transfers, [("a,1,1", "transferred to sales")])
+
+    def test_of_one_that_is_closed_the_model_is_told_when_it_opens(self) -> None:
+        self.now = WEDNESDAY.replace(hour=14, minute=0)
+        self.assertEqual(
+            self.run_tool({"target": "sales"}),
+            "error: sales is closed, so the caller stays with you. Tell the caller: it "
+            "opens on Wednesday, 25 November 2026, at 16:00.",
+        )
+        self.now = WEDNESDAY + timedelta(days=2, hours=9)
+        self.assertIn("on Monday, 30 November", self.run_tool({"target": "sales"}))
+        self.assertEqual(self.transfers, [])
+
+    def test_or_what_the_configuration_has_to_say(self) -> None:
+        answer = self.run_tool({"target": "shop"})
+        self.assertTrue(answer.endswith(" Tell the caller: See our web shop."), answer)
+        self.assertEqual(self.transfers, [])
+
+    def test_so_it_is_in_the_language_of_the_agent(self) -> None:
+        self.tool = self.make(self.OPEN, "es")
+        self.now = WEDNESDAY.replace(hour=20)
+        self.assertIn("on jueves, 26 de noviembre", self.run_tool({"target": "sales"}))
+
+    def test_the_hours_are_those_of_the_agents_time_zone(self) -> None:
+        targets = {"here": TargetSettings("a,1,1", hours="mon-sun 00:00-12:00")}
+        # Noon is never at the same time in both, and they are not a day apart.
+        here, there = (
+            Tool.for_agent(AgentSettings(time_zone=zone), Config(targets=targets), None)
+            for zone in ("Etc/GMT+6", "Etc/GMT-6")
+        )
+        answers = []
+        for tool in (here, there):
+            self.tool = tool
+            answers.append(self.run_tool({"target": "here"}))
+        self.assertEqual(sum(1 for answer in answers if answer), 1, answers)
+
+
+class ConfirmTests(TransferTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.tool = self.make(
+            {
+                "sales": TargetSettings("a,1,1", confirm=True),
+                "desk": TargetSettings("a,2,1", confirm=True),
+                "shop": TargetSettings("a,3,1"),
+            }
+        )
+
+    def go(self, target: str = "sales", **arguments: Any) -> bool:
+        """@return: Whether the caller is handed over."""
+        before = len(self.transfers)
+        answer = self.run_tool({"target": target, **arguments})
+        if answer:
+            self.assertTrue(answer.startswith("not yet: ask the caller "), answer)
+        self.assertEqual(len(self.transfers) - before, int(not answer))
+        return not answer
+
+    def test_the_caller_is_asked_answers_and_is_handed_over(self) -> None:
+        self.assertFalse(self.go())
+        self.call.caller_turns += 1
+        self.assertTrue(self.go(confirmed=True))
+
+    def test_the_model_cannot_leave_that_out(self) -> None:
+        self.assertFalse(self.go(confirmed=True))
+        self.assertFalse(self.go(confirmed=True))
+        self.assertFalse(self.go())
+        self.assertFalse(self.go(confirmed=True))
+
+    def test_nor_take_no_for_an_answer(self) -> None:
+        self.go()
+        self.call.caller_turns += 1
+        for value in (False, None, "true", 1):
+            self.assertFalse(self.go(confirmed=value))
+
+    def test_nor_have_one_agreement_do_for_two(self) -> None:
+        self.go()
+        self.call.caller_turns += 1
+        self.assertFalse(self.go("desk", confirmed=True), "was never asked for")
+        self.assertFalse(self.go(confirmed=True), "was asked for before that")
+        self.call.caller_turns += 1
+        self.assertTrue(self.go(confirmed=True))
+        self.assertFalse(self.go(confirmed=True))
+
+    def test_nor_use_that_of_another_call(self) -> None:
+        self.go()
+        self.call.caller_turns += 1
+        self.call = FakeControl("call-2")
+        self.call.caller_turns = 9
+        self.assertFalse(self.go(confirmed=True))
+
+    def test_a_target_without_needs_none_and_the_model_knows_of_confirmed(self) -> None:
+        self.assertTrue(self.go("shop"))
+        self.assertIn("confirmed", self.tool.parameters["properties"])
+        self.assertNotIn("confirmed", self.make(TARGETS).parameters["properties"])
+
+    def test_the_call_may_refuse(self) -> None:
+        self.call.takes = False
+        self.assertEqual(
+            self.run_tool({"target": "shop"}),
+            "error: the caller is being handed over already, or the call is over",
+        )
 
 
 class HostileTests(TransferTestCase):
@@ -192,20 +308,20 @@ class HostileTests(TransferTestCase):
                 "error: there is no such target; there are: sales, front desk",
                 repr(value)[:80],
             )
-        self.assertEqual(self.call.transfers, [])
+        self.assertEqual(self.transfers, [])
 
     def test_what_stands_beside_a_name_changes_nothing(self) -> None:
         for value in HOSTILE:
             for name in (value, "to", "number", "extension", "context", "reason"):
                 self.run_tool({name: value, "target": "sales"})
         self.assertEqual(
-            set(self.call.transfers), {("from-internal,200,1", "transferred to sales")}
+            set(self.transfers), {("from-internal,200,1", "transferred to sales")}
         )
 
     def test_no_other_argument_is_taken_for_the_target(self) -> None:
         for name in ("Target", "target ", "targets", "to", "name", "destination", ""):
             self.assertIn("no such target", self.run_tool({name: "sales"}))
-        self.assertEqual(self.call.transfers, [])
+        self.assertEqual(self.transfers, [])
 
     @settings(deadline=None)
     @given(
@@ -227,5 +343,5 @@ class HostileTests(TransferTestCase):
         wanted = arguments.get("target")
         named = isinstance(wanted, str) and wanted in TARGETS
         self.assertEqual(answer == "", named)
-        self.assertEqual(len(self.call.transfers), int(named))
-        self.assertLessEqual({target for target, _ in self.call.transfers}, PLACES)
+        self.assertEqual(len(self.transfers), int(named))
+        self.assertLessEqual({target for target, _ in self.transfers}, PLACES)

@@ -18,6 +18,7 @@ from portero.config import DEFAULT, Config, load
 from portero.errors import ConfigError
 from portero.facts import Facts
 from portero.interfaces import ICallControl, ITool
+from portero.mail.queue import MailQueue, Server
 from portero.service import Bridge
 from portero.wiring import Wiring
 
@@ -68,6 +69,20 @@ class WiringCase(SynchronousTestCase):
 
 
 class BuildTests(WiringCase):
+    def test_a_webhook_is_a_tool_of_whoever_names_it(self) -> None:
+        text = """
+            [agents.desk]
+            tools = ["hangup", "order_status"]
+            [webhooks.order_status]
+            description = "Says where an order is"
+            url = "https://shop.example/orders"
+            """
+        self.build(text)
+        self.assertEqual(self.tools("desk"), ["hang_up", "order_status"])
+        self.assertEqual(self.tools(DEFAULT), ["hang_up"])
+        self.reload(text.replace("order_status", "order_state"))
+        self.assertEqual(self.tools("desk"), ["hang_up", "order_state"])
+
     def test_each_agent_has_its_own_provider_and_tools(self) -> None:
         roster = self.build(
             f"""
@@ -142,6 +157,67 @@ class SpendingTests(WiringCase):
         self.bridge.stopService()
         lines = [str(event["log_format"]) for event in events]
         return [line for line in lines if "kept nowhere" in line]
+
+
+class MailTests(WiringCase):
+    MAIL = "[mail]\nserver = 'mail.example'\nsender = 'p@acme.example'\n"
+    AGENT = "[agents.a]\ntools = ['request_transcript']\n"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = self.mktemp()
+        self.wiring = Wiring(self.reactor, self.folder)
+        self.used: list[Server] = []
+        self.patch(MailQueue, "use", lambda _, server: self.used.append(server))
+        self.patch(MailQueue, "_open", lambda queue: queues.append(queue))
+        queues: list[MailQueue] = []
+        self.started = queues
+
+    def test_mail_waits_where_systemd_has_a_folder_or_where_it_is_said(self) -> None:
+        for text, expected in (
+            ("", f"{self.folder}/mail"),
+            ("queue = '/srv/m'\n", "/srv/m"),
+        ):
+            self.wiring = Wiring(self.reactor, self.folder)
+            self.build(self.MAIL + text + self.AGENT).startService()
+            self.addCleanup(self.bridge.stopService)
+            self.assertEqual(str(self.started[-1].folder.path), expected)
+            self.assertEqual(self.tools("a"), ["request_transcript"])
+
+    def test_without_a_folder_nothing_starts(self) -> None:
+        self.wiring = Wiring(self.reactor)
+        for text in (self.MAIL, self.MAIL + self.AGENT):
+            error = self.assertRaises(ConfigError, self.build, text)
+            self.assertIn("[mail] queue is missing", str(error))
+
+    def test_the_queue_outlives_the_configuration(self) -> None:
+        self.build(self.MAIL, PORTERO_MAIL_PASSWORD="one").startService()
+        self.addCleanup(self.bridge.stopService)
+        self.reload(self.MAIL.replace("mail.", "new."), PORTERO_MAIL_PASSWORD="two")
+        self.assertEqual(len(self.started), 1)
+        self.assertEqual(
+            self.used,
+            [
+                Server("mail.example", 587, password="one"),
+                Server("new.example", 587, password="two"),
+            ],
+        )
+        self.reload()
+        self.assertEqual(len(self.used), 2, "what waits goes where it went")
+
+    def test_a_server_may_come_later(self) -> None:
+        self.build().startService()
+        self.addCleanup(self.bridge.stopService)
+        self.assertEqual(self.started, [])
+        for _ in range(2):
+            self.reload(self.MAIL + self.AGENT)
+        self.assertEqual(len(self.started), 1)
+
+    def test_another_folder_takes_a_restart(self) -> None:
+        self.build(self.MAIL).startService()
+        self.addCleanup(self.bridge.stopService)
+        told = self.reload(f"{self.MAIL}queue = '/srv/m'")
+        self.assertIn("[mail] queue: changed, which takes a restart", told)
 
 
 class Kept(Service):

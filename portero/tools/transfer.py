@@ -9,7 +9,8 @@ from zope.interface import implementer
 
 from portero.config import Config
 from portero.interfaces import ICallControl, ITool
-from portero.sections import AgentSettings, TargetSettings
+from portero.sections import AgentSettings
+from portero.tools._handover import CONFIRMED, Handover
 
 
 @implementer(ITool)
@@ -20,20 +21,25 @@ class Tool:
 
     name: Final = "transfer"
 
-    def __init__(self, targets: Mapping[str, TargetSettings]) -> None:
-        self._targets = targets
+    def __init__(self, handover: Handover) -> None:
+        self._handover = handover
         places = "; ".join(
             f"{name} ({target.description})" if target.description else name
-            for name, target in targets.items()
+            for name, target in handover.targets.items()
         )
         self.description = (
             "Transfer the caller to somebody else. Say in the same reply that you are "
             "transferring: it is played to its end before the caller is handed over. "
             f"Targets: {places}."
         )
+        properties: dict[str, Any] = {
+            "target": {"type": "string", "enum": list(handover.targets)}
+        }
+        if handover.confirms:
+            properties["confirmed"] = CONFIRMED
         self.parameters: Mapping[str, Any] = {
             "type": "object",
-            "properties": {"target": {"type": "string", "enum": list(targets)}},
+            "properties": properties,
             "required": ["target"],
             "additionalProperties": False,
         }
@@ -42,13 +48,11 @@ class Tool:
     def for_agent(cls, agent: AgentSettings, config: Config, reactor: Any) -> Tool:
         """@param config: Has at least one target, and all that the agent names."""
         names = agent.transfer_to or tuple(config.targets)
-        return cls({name: config.targets[name] for name in names})
+        return cls(Handover.of_agent(cls.name, names, agent, config))
 
     async def run(self, call: ICallControl, arguments: Mapping[str, Any]) -> str:
         name = arguments.get("target")
-        target = self._targets.get(name) if isinstance(name, str) else None
-        if target is None:
-            known = ", ".join(self._targets)
+        if not isinstance(name, str) or name not in self._handover.targets:
+            known = ", ".join(self._handover.targets)
             return f"error: there is no such target; there are: {known}"
-        call.transfer(target.to, f"transferred to {name}")
-        return ""
+        return self._handover.start(call, name, arguments)
