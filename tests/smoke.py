@@ -14,6 +14,28 @@ from urllib.request import urlopen
 
 BIN = Path(sys.executable).parent
 PORTERO = str(BIN / "portero")
+ALL_TOOLS = """
+[agent]
+tools = [
+    "hangup", "transfer", "cancel_transfer", "leave_voicemail", "send_dtmf",
+    "open_gate", "send_email_summary", "request_transcript", "order_status",
+]
+voicemail = "office"
+menu = { 0 = "office" }
+mail_to = "office@example.com"
+[targets.office]
+to = "from-internal,200,1"
+[gates.street]
+dtmf = "9#"
+who = "always"
+[webhooks.order_status]
+description = "The state of an order."
+url = "https://shop.example/orders"
+[mail]
+server = "mail.example.com"
+sender = "portero@example.com"
+queue = "FOLDER/mail"
+"""
 
 
 def free_port() -> int:
@@ -42,6 +64,9 @@ def configuration(folder: str) -> str:
     print(answer(PORTERO, "check-config", str(path)))
     explained = answer(PORTERO, "explain", "default", "--config", str(path))
     assert "gpt-realtime" in explained, explained
+    tools = Path(folder) / "tools.toml"
+    tools.write_text(ALL_TOOLS.replace("FOLDER", folder))
+    print(answer(PORTERO, "check-config", str(tools)))
     return str(path)
 
 

@@ -169,6 +169,32 @@ class Asterisk:
         found = re.findall(rf"LAB told {number} (\S*)$", self.log, re.MULTILINE)
         return [dict(parse_qsl(form, keep_blank_values=True)) for form in found]
 
+    def listen(self, uri: str, codec: str, most: int, within: int) -> str:
+        """
+        Call over a line that carries digits as sound, and have Asterisk's own detector
+        listen there.
+
+        @param uri: As a phone would call it.
+        @param codec: C{ulaw} or C{alaw}.
+        @param most: Digits after which it hangs up.
+        @param within: Seconds for each.
+
+        @return: What to ask L{recognised} with.
+        """
+        done = "Verbose(1,LAB recognised ${EXTEN} ${KEYS} ${READSTATUS})"
+        # t() takes away the digit that would end it.
+        reader = self.extension(f"Read(KEYS,,{most},t(),1,{within})", done)
+        self.rx(f"channel originate PJSIP/line-{codec}/{uri} extension {reader}@lab")
+        return reader
+
+    def recognised(self, reader: str) -> str | None:
+        """
+        @return: The digits of a L{listen} that is over.
+        """
+        line = rf"LAB recognised {reader} (\S*) \S+$"
+        found = re.search(line, self.log, re.MULTILINE)
+        return found[1] if found else None
+
     def extension(self, *steps: str) -> str:
         """
         @param steps: Applications of the dialplan, one after another.

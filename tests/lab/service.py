@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ class Service(Process):
     def __init__(self, models: Models | None = None, **knobs: object) -> None:
         """
         @param models: Other knobs for those who ask for a model of this name. Those
-            that act before a session's first event have no effect.
+            that act before a session's first event have no effect. C{then} among them:
+            what is in force from the second reply on, from the third and so on.
         @param knobs: Fields of L{portero.simulator.Knobs}, of plain Python literals.
         """
         self._folder = Path(tempfile.mkdtemp(prefix="service-lab-"))
@@ -177,12 +178,34 @@ def main(knobs: dict[str, Any], models: Models) -> None:
         def __init__(self, peer: int, connection: Connection) -> None:
             super().__init__(peer, "received")
             self._connection = connection
+            self._then: Iterator[Mapping[str, Any]] = iter(())
 
         def append(self, event: Any) -> None:
             if not self:
-                own = models.get(self._connection.model, {})
-                self._connection.knobs = Knobs(**{**knobs, **own})
+                first = dict(models.get(self._connection.model, {}))
+                self._then = iter(first.pop("then", ()))
+                self._turn(first)
             super().append(event)
+
+        def reply_began(self) -> None:
+            own = next(self._then, None)
+            if own is not None:
+                self._turn(own)
+
+        def _turn(self, own: Mapping[str, Any]) -> None:
+            self._connection.knobs = Knobs(**{**knobs, **own})
+
+    class Sent(_Diary):
+        """Each event comes by here just before it is written."""
+
+        def __init__(self, peer: int, received: Received) -> None:
+            super().__init__(peer, "sent")
+            self._received = received
+
+        def append(self, event: Any) -> None:
+            super().append(event)
+            if event == "response.created":
+                self._received.reply_began()
 
     class Diarist(Simulator):
         def joined(self, connection: Any) -> None:
@@ -190,9 +213,8 @@ def main(knobs: dict[str, Any], models: Models) -> None:
             peer = next(peers)
             note(peer=peer, joined=True)
             if isinstance(connection, Connection):
-                # Connection notes an event's type there just before it writes it.
-                connection.sent_types = _Diary(peer, "sent")
-                connection.received = Received(peer, connection)
+                connection.received = received = Received(peer, connection)
+                connection.sent_types = Sent(peer, received)
 
     loop: Any = reactor  # the module is typed as neither of its interfaces
     service = Diarist(loop, Knobs(**knobs))

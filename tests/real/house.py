@@ -9,6 +9,7 @@ import atexit
 import functools
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from portero.registry import COMES_WITHIN
@@ -16,7 +17,7 @@ from tests.lab.asterisk import BUSY, OFFICE, SALES
 from tests.lab.phone import Phone, Refused
 from tests.lab.portero import Portero
 from tests.lab.process import free_port
-from tests.lab.service import Service, Told
+from tests.lab.service import Models, Service, Told
 from tests.real.case import RealTestCase, the_asterisk
 
 BUSY_HERE = 486
@@ -55,10 +56,13 @@ MODELS: dict[str, dict[str, object]] = {
 }
 
 
-def configuration(agi_port: int, url: str, wrong_key: Path) -> str:
+def configuration(agi_port: int, url: str, folder: Path) -> str:
     """
-    @param wrong_key: A file.
+    @param url: Of the voice service.
+    @param folder: For files of its own.
     """
+    wrong_key = folder / "key"
+    wrong_key.write_text("wrong")
     return f"""
 [listen]
 agi = "{agi_port}"
@@ -120,21 +124,38 @@ class House:
     @ivar late_at: When it counts no more, by the monotonic clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, models: Models, configuration: Callable[[int, str, Path], str]
+    ) -> None:
+        """
+        @param models: As for L{Service}.
+        @param configuration: As the function of that name: makes TOML.
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="house-lab-")
-        wrong_key = Path(self._folder.name) / "key"
-        wrong_key.write_text("wrong")
-        self.service = Service(MODELS, key=KEY)
+        self.service = Service(models, key=KEY)
         self.agi_port = free_port()
-        config = configuration(self.agi_port, self.service.url, wrong_key)
+        folder = Path(self._folder.name)
         try:
+            config = configuration(self.agi_port, self.service.url, folder)
             self.portero = Portero(env=self.service.env, config=config, token=TOKEN)
         except BaseException:
             self.service.stop()
             raise
         self.token = TOKEN
-        self.late = self.portero.announce(agent="night")["uuid"]
+        self.late = self.portero.announce()["uuid"]
         self.late_at = time.monotonic() + COMES_WITHIN
+
+    @classmethod
+    def for_all(
+        cls, models: Models, configuration: Callable[[int, str, Path], str]
+    ) -> House:
+        """
+        @return: One that ends with this run.
+        """
+        house = cls(models, configuration)
+        atexit.register(house.stop)
+        give_token(TOKEN)
+        return house
 
     def stop(self) -> None:
         self.portero.stop()
@@ -147,10 +168,7 @@ def the_house() -> House:
     """
     @return: The one of this run, of all tests that don't harm it.
     """
-    house = House()
-    atexit.register(house.stop)
-    give_token(TOKEN)
-    return house
+    return House.for_all(MODELS, configuration)
 
 
 def give_token(token: str) -> None:
@@ -164,10 +182,13 @@ def give_token(token: str) -> None:
 class HouseTestCase(RealTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.house = the_house()
+        self.house = self.its_house()
         self.service = self.house.service
         self._own = self.house.portero
         self.agi_port = self.house.agi_port
+
+    def its_house(self) -> House:
+        return the_house()
 
     def door(
         self, way: str = "curl", context: str = "portero", **variables: str

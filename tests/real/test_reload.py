@@ -51,7 +51,7 @@ class ReloadTests(RealTestCase):
         for session in told[:CALLERS]:
             self.assertIn("Good day.", session.asked[0])
         (key,) = [item for session in told[:CALLERS] for item in session.items]
-        self.assertIn("the key 5", key["content"][0]["text"])
+        self.assertIn("typed 5", key["content"][0]["text"])
         for session in told[CALLERS:]:
             self.assertIn("Good evening.", session.asked[0])
 
