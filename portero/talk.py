@@ -230,7 +230,8 @@ class Talk:
         self._caller_speaking = True
         self._cues.call_outs = 0
         self._give_floor()
-        self._agent.cancel()
+        if not self._manners.decides:  # else it did so
+            self._agent.cancel()
 
     def keys_typed(self) -> None:
         """All of them are there, and going to be answered."""
