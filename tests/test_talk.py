@@ -500,6 +500,13 @@ class PoliteTests(TalkCase):
         story.call.dtmf("5")
         self.assertEqual((leg.count("pause"), leg.count("resume")), (1, 1))
 
+    def test_a_key_stops_a_reply_once_in_each_manner(self) -> None:
+        for interruption in ("instant", "polite", "off"):
+            story = Story(interruption=interruption).speaking(9.0)
+            before = story.service.count("cancel")
+            story.call.dtmf("5")
+            self.assertEqual(story.service.count("cancel"), before + 1, interruption)
+
     def test_murmurs_do_not(self) -> None:
         story, service, _ = self.tell(self.polite().speaking(5.0))
         self.cough(story)
