@@ -228,7 +228,7 @@ class Talk:
         if self._greeter.protected:
             return
         self._caller_speaking = True
-        self._cues.call_outs = 0
+        self._cues.caller_spoke()
         self._give_floor()
         if not self._manners.decides:  # else it did so
             self._agent.cancel()

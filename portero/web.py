@@ -250,10 +250,15 @@ def is_address(host: str) -> bool:
 class StatusChannel(HTTPChannel):
     """Plain HTTP/1, with less patience than is usual."""
 
+    transport: Any
     maxHeaders = MOST_HEADERS
 
     def resetTimeout(self) -> None:
         """Some bytes more are no reason to wait longer for the rest."""
+
+    def timeoutConnection(self) -> None:
+        """Not worth a line in the log: health checks leave connections open."""
+        self.transport.abortConnection()
 
 
 class StatusSite(Site):
