@@ -115,7 +115,7 @@ def credentials(path: str, place: str) -> bytes:
     try:
         found = textfile.read(path, 4096).strip()
     except ConfigError as error:
-        raise ConfigError(f"{place}: {path} {error}") from None
+        raise ConfigError(f"{place}: {path}: {error}") from None
     if ":" not in found or not found.isprintable():
         raise ConfigError(f"{place}: {path} must have one line, USER:PASSWORD")
     return found.encode()
@@ -131,7 +131,7 @@ def _lines(path: str, place: str) -> Iterator[tuple[str, list[str]]]:
     try:
         text = textfile.read(path)
     except ConfigError as error:
-        raise ConfigError(f"{place}: {path} {error}") from None
+        raise ConfigError(f"{place}: {path}: {error}") from None
     for number, line in enumerate(text.split("\n"), 1):
         words = line.split()
         if words and not words[0].startswith("#"):

@@ -70,7 +70,7 @@ class PinsTests(FileCase):
     def test_a_file_that_is_not_there_is_named(self) -> None:
         error = self.assertRaises(ConfigError, Pins.read, "/nowhere/pins", PLACE)
         self.assertEqual(
-            str(error), "[gates.street] key: /nowhere/pins No such file or directory"
+            str(error), "[gates.street] key: /nowhere/pins: No such file or directory"
         )
 
     def test_they_are_not_shown(self) -> None:

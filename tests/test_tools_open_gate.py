@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from portero import tones
 from portero.arguments import problem
-from portero.config import Config
+from portero.config import Config, load
 from portero.errors import ConfigError
 from portero.facts import Facts
 from portero.interfaces import ICallControl, ITool
@@ -427,6 +427,18 @@ class FileTests(GateCase):
         ):
             error = self.assertRaises(ConfigError, self.street, **settings)
             self.assertTrue(str(error).startswith(said), str(error))
+
+    def test_the_line_of_the_setting_is_named_too(self) -> None:
+        path = self.file(
+            '[agent]\ntools = ["open_gate"]\n'
+            '[gates.street]\ndtmf = "9#"\npins_file = "/nowhere"\n'
+        )
+        config = load(path)
+        error = self.assertRaises(
+            ConfigError, Tool.for_agent, config.agent, config, Clock()
+        )
+        place = f"{path}:5: [gates.street] pins_file: /nowhere: "
+        self.assertTrue(str(error).startswith(place), str(error))
 
     def test_a_file_with_pins_that_all_can_read_is_warned_of(self) -> None:
         pins = self.file(f"Ana {PIN}\n")

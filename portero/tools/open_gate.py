@@ -112,7 +112,7 @@ class Tool:
         names = agent.gates or tuple(config.gates)
         zone = ZoneInfo(agent.time_zone) if agent.time_zone else None
         return cls(
-            {name: _gate(name, config.gates[name], reactor) for name in names},
+            {name: _gate(name, config, reactor) for name in names},
             reactor,
             lambda: datetime.now().astimezone(zone),
         )
@@ -307,9 +307,12 @@ def _description(found: Mapping[str, Gate], kinds: set[str]) -> str:
     return f"Open a gate or a door for the caller, who asks for it: {names}.{pin}"
 
 
-def _gate(name: str, settings: GateSettings, reactor: Any) -> Gate:
+def _gate(name: str, config: Config, reactor: Any) -> Gate:
+    section, settings = f"gates.{name}", config.gates[name]
+
     def place(key: str) -> str:
-        return f"[gates.{name}] {key}"
+        line = config.origins.get((section, key))
+        return f"{line}: [{section}] {key}" if line else f"[{section}] {key}"
 
     relay = pins = residents = None
     if settings.url:
