@@ -30,6 +30,7 @@ from portero.interfaces import (
 )
 from portero.rates import RateMatcher
 from portero.timers import Timers
+from portero.watching import Watch
 
 RENEW_BEFORE: Final = 120.0
 RENEW_AT_LATEST: Final = 5.0
@@ -67,6 +68,7 @@ class Agent:
         at_pause: Callable[[], bool],
         post: Callable[[Event], None],
         events: IConversationEvents,
+        watch: Watch,
     ) -> None:
         """
         @param brief: Without the history, which is kept here.
@@ -88,6 +90,8 @@ class Agent:
         self._at_pause = at_pause
         self._post = post
         self._events = events
+        self._watch = watch
+        self._opened = 0.0
         self._backoff = Backoff()
         self._begun = False
         """The conversation knows the leg's rates."""
@@ -106,6 +110,7 @@ class Agent:
         self._await_ready()
         self._drop()
         self._begun = False
+        self._opened = self._timers.seconds()
         brief = replace(self._brief, history=self.history.replay())
         self.conversation = self._provider.converse(brief, self._events)
 
@@ -165,6 +170,8 @@ class Agent:
         """It is ready; from now on, look for a pause before it expires."""
         if self.conversation is None:
             return
+        took = self._timers.seconds() - self._opened
+        self._watch.tell("service", ready_ms=round(took * 1000))
         self._timers.cancel("connect", "patience")
         self.loss = _NO_LOSS
         expires_in = self.conversation.expires_in
@@ -180,6 +187,7 @@ class Agent:
         if self.conversation is None:
             return
         self.loss = loss
+        self._watch.tell("service", lost=loss.reason, final=loss.final)
         self._drop()
         self._post(Event.LOST_FOR_GOOD if loss.final else Event.LOST)
 
@@ -282,9 +290,14 @@ class Agent:
 
     def tell(self, role: str, text: str) -> None:
         """Put a text into the conversation, and into those after it."""
-        self.history.add(role, text)
+        self.note(role, text)
         if self.conversation is not None:
             self.conversation.add_text(role, text)
+
+    def note(self, role: str, text: str, item: str = "") -> None:
+        """One side said this; conversations after this one are told."""
+        self._watch.tell("said", role=role, item=item, text=text)
+        self.history.add(role, text, item)
 
     def cancel(self) -> None:
         if self.conversation is not None:
@@ -292,6 +305,7 @@ class Agent:
 
     def cut(self, item: str, heard_ms: int, given_ms: int) -> None:
         """The caller heard only so much of an item."""
+        self._watch.tell("cut", item=item, heard_ms=heard_ms, given_ms=given_ms)
         share = heard_ms / given_ms if given_ms else 0.0
         whole, heard = self.history.cut(item, share)
         if self.conversation is None:

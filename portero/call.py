@@ -26,10 +26,13 @@ from portero.digits import Digits, sentence
 from portero.errands import Errands
 from portero.guard import guarded
 from portero.interfaces import (
+    IAudioTap,
     ICallControl,
     IConversationEvents,
     ILeg,
     ILegEvents,
+    IOperatedCall,
+    IWatchedCall,
     Loss,
     Said,
 )
@@ -38,9 +41,14 @@ from portero.record import Record
 from portero.talk import Talk
 from portero.tally import Tally
 from portero.timers import Timers
+from portero.watching import Watch, Watchers
+
+WHISPERED: Final = (
+    "The operator of this telephone line tells you, and the caller does not hear it: "
+)
 
 
-@implementer(ILegEvents, IConversationEvents, ICallControl)
+@implementer(ILegEvents, IConversationEvents, ICallControl, IWatchedCall, IOperatedCall)
 class Call:
     """From the accepted connection to the line that sums it up."""
 
@@ -53,10 +61,12 @@ class Call:
         assignment: Assignment,
         clock: IReactorTime,
         ended: Callable[[Call], None],
+        watchers: Watchers | None = None,
     ) -> None:
         """
         @param assignment: Who answers, and how.
         @param ended: Called once, when the call is over and has its L{record}.
+        @param watchers: Those who watch; nobody.
         """
         settings = assignment.settings
         self.call_id = call_id
@@ -68,7 +78,8 @@ class Call:
         self._assignment = assignment
         self._settings = settings
         self._ended = ended
-        self._tally = Tally()
+        self._watch = Watch(call_id, watchers or Watchers(), clock)
+        self._tally = Tally(self._watch)
         self._timers = Timers(clock, self.crashed)
         self._departure = Departure(call_id, assignment, leg, clock, self.crashed)
         self._journal = Journal(call_id, assignment, leg, clock, self._tally)
@@ -84,6 +95,7 @@ class Call:
             at_pause=lambda: self._talk.at_pause,
             post=self._post,
             events=self,
+            watch=self._watch,
         )
         self._talk = Talk(
             call_id,
@@ -92,6 +104,7 @@ class Call:
             clock,
             self._timers,
             self._tally,
+            self._watch,
             language=settings.language,
             interruption=settings.interruption,
             barge_in=settings.barge_in,
@@ -118,6 +131,7 @@ class Call:
             state=lambda: self.state,
             tell=self._tell,
             crashed=self.crashed,
+            watch=self._watch,
         )
         self._allowance = Allowance(
             self,
@@ -172,6 +186,7 @@ class Call:
             service=self._assignment.provider.describe(self._assignment.brief.model),
         )
         self._allowance.begin()
+        self._watch.started(self)
         self._post(Event.IDENTIFIED)
 
     @guarded
@@ -186,14 +201,17 @@ class Call:
         self.caller_turns += 1
         if self.state is State.DRAINING:
             self._digits.give_up()  # only the menu still works
+        self._watch.tell("key")
         self._digits.press(digit)
 
     @guarded
     def sounding(self, item: str) -> None:
+        self._watch.tell("sounding", item=item)
         self._talk.began_to_sound()
 
     @guarded
     def played_out(self, item: str) -> None:
+        self._watch.tell("played_out", item=item)
         self._talk.played_out(item)
         if not self._talk.sounding:
             self._digits.agent_spoke()
@@ -230,11 +248,13 @@ class Call:
     @guarded
     def caller_started(self, item: str = "") -> None:
         self.caller_turns += 1
+        self._watch.tell("caller", speaking=True)
         if self._is_live:
             self._talk.caller_started(item)
 
     @guarded
     def caller_stopped(self) -> None:
+        self._watch.tell("caller", speaking=False)
         if self._is_live:
             self._talk.caller_stopped()
 
@@ -245,12 +265,17 @@ class Call:
 
     @guarded
     def caller_words(self, text: str, item: str) -> None:
+        self._watch.tell("words", role="user", item=item, text=text)
         if self._is_live:
             self._talk.caller_words(item, text, complete=False)
 
     @guarded
+    def agent_words(self, text: str, item: str) -> None:
+        self._watch.tell("words", role="assistant", item=item, text=text)
+
+    @guarded
     def transcript(self, role: str, text: str, item: str) -> None:
-        self._agent.history.add(role, text, item)
+        self._agent.note(role, text, item)
         if role == "assistant":
             self._talk.transcribed(text)
         elif role == "user" and self._is_live:
@@ -265,6 +290,12 @@ class Call:
     def usage(self, counts: Mapping[str, int]) -> None:
         self._tally.used(counts)
         self._allowance.used(counts)
+        self._watch.tell(
+            "used",
+            tokens=self._tally.tokens.get("total_tokens", 0),
+            dollars=self._journal.dollars,
+            counts=dict(counts),
+        )
 
     @guarded
     def lost(self, loss: Loss) -> None:
@@ -315,6 +346,42 @@ class Call:
         self._post(Event.TRANSFER_CANCELLED)
         return True
 
+    # IWatchedCall, IOperatedCall
+
+    def tap(self, tap: IAudioTap) -> None:
+        if self.state is not State.ENDED:
+            self._leg.tap(tap)
+
+    def untap(self, tap: IAudioTap) -> None:
+        self._leg.untap(tap)
+
+    def whisper(self, text: str, who: str) -> bool:
+        if self.state not in (State.CONNECTING, State.TALKING):
+            return False
+        self._watch.tell("operator", who=who, did="say")
+        self._tell("system", WHISPERED + text)
+        return True
+
+    def hand_over(self, target: str, name: str, who: str) -> bool:
+        if self.state not in (State.CONNECTING, State.TALKING):
+            return False
+        if not self._departure.transfer(target, f"{who} transferred it to {name}"):
+            return False
+        self._watch.tell("operator", who=who, did="transfer")
+        self._post(Event.TRANSFER_ASKED)
+        return True
+
+    def dismiss(self, who: str) -> bool:
+        if self.state is State.ENDED:
+            return False
+        self._watch.tell("operator", who=who, did="hang_up")
+        self._departure.because(f"{who} hung up")
+        self._talk.let_go()
+        self._talk.hush()
+        self._post(Event.HANG_UP_ASKED)
+        self._post(Event.PLAYED_OUT)
+        return True
+
     # Keys
 
     def _key_pressed(self) -> None:
@@ -350,7 +417,10 @@ class Call:
             return
         self._working = True
         while self._queue:
-            self.state, effects = callstate.advance(self.state, self._queue.popleft())
+            before = self.state
+            self.state, effects = callstate.advance(before, self._queue.popleft())
+            if self.state is not before:
+                self._watch.tell("state", state=self.state.value)
             for effect in effects:
                 try:
                     _EFFECTS[effect](self)
@@ -362,6 +432,7 @@ class Call:
         """An exception was caught, here or in a leaf: log it, and end the call."""
         self.log.failure("call {call_id}: internal error", call_id=self.call_id)
         self._departure.fail("internal error")
+        self._watch.tell("error", reason="internal error")
         self._post(Event.CRASHED)
 
     def _talk_posts(self, event: Event) -> None:
@@ -455,6 +526,7 @@ class Call:
         self._errands.keep_promises()
         self._timers.close()
         self._talk.give_up_sounds()
+        self._journal.publish(self._watch)
         self._ended(self)
 
 

@@ -17,6 +17,7 @@ from portero.guard import guarded
 from portero.interfaces import ICallControl, IConversation
 from portero.talk import Talk
 from portero.timers import Timers
+from portero.watching import Watch
 
 TRANSFER_CANCELLED: Final = "the transfer was cancelled before it happened"
 """For the agent."""
@@ -39,6 +40,7 @@ class Errands:
         state: Callable[[], State],
         tell: Callable[[str, str], None],
         crashed: Callable[[], None],
+        watch: Watch,
     ) -> None:
         """
         @param state: The state of the call.
@@ -60,6 +62,7 @@ class Errands:
         )
         self._state = state
         self._tell = tell
+        self._watch = watch
         self._held: list[Callable[[], None]] = []
         """Gives the agent what tools have answered while the caller is handed over."""
         self._promises: list[Callable[[], None]] = []
@@ -73,7 +76,7 @@ class Errands:
         self._talk.agent_busy()
         self._filler.tool_began()
         asker = self._agent.conversation
-        running = self._toolbox.run(self._call, name, arguments)
+        running = self._toolbox.run(self._call, name, arguments, self._watch)
         running.addCallback(lambda value: self._done(value, asker, id, name))
 
     @guarded

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from zope.interface import Attribute, Interface
 
@@ -34,7 +34,49 @@ class LegFigures:
     filled_ms: int = 0
     lateness_p99_ms: float = 0.0
     prefill_ms: int = 0
+    waiting_ms: int = 0
+    """Audio of the agent that was given and has not left yet."""
+    jitter_ms: float = 0.0
+    """Of the frames received, smoothed (RFC 3550, 6.4.1)."""
+    tail_ms: float = 0.0
+    """From the last L{ILeg.flush} to the end of the last frame with old audio."""
     oddities: Mapping[str, int] = field(default_factory=dict)
+
+
+HAPPENINGS: Final[Mapping[str, str]] = {
+    "state": "state: of the call (callstate.State)",
+    "floor": "floor: who has it (turns.Floor)",
+    "caller": "speaking: whether the caller does, as the service hears it",
+    "key": "the caller pressed a key; which one is nobody's business",
+    "words": "role, item, text: the next piece of what is being said",
+    "said": "role, item, text: something said, complete, as it was understood",
+    "sounding": "item: its first frame left",
+    "played_out": "item: it was heard to its end",
+    "cut": "item, heard_ms, given_ms: the caller heard only so much of it",
+    "turn": "turn, came_ms, sounded_ms: from the end of the caller's speech to the "
+    "first audio, and to the first frame",
+    "barge_in": "the caller interrupted the agent",
+    "false_alarm": "a sound of the caller that did not interrupt it after all",
+    "tool_began": "tool, name, arguments: the agent asked for it; tool is a number",
+    "tool_ended": "tool, name, result, ok, ms: what came of it",
+    "service": "ready_ms: it took so long to be ready; or lost: why, and final",
+    "used": "tokens, dollars: of the call so far; counts: of this reply alone",
+    "operator": "who, did: somebody steered the call",
+    "error": "reason: something went wrong in portero",
+}
+"""What happens in a call, with the data that comes along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that happened in a call."""
+
+    call_id: str
+    kind: str
+    """One of L{HAPPENINGS}, which says what is in C{data}."""
+    at: float
+    """Seconds from the beginning of the call."""
+    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +214,12 @@ class ILeg(Interface):
 
     def figures() -> LegFigures:
         """What was measured so far."""
+
+    def tap(tap: Any) -> None:
+        """Give an L{IAudioTap} both sides from now on."""
+
+    def untap(tap: Any) -> None:
+        """No more for this one, if it got anything."""
 
 
 class ILegEvents(Interface):
@@ -318,6 +366,9 @@ class IConversationEvents(Interface):
     def caller_words(text: str, item: str) -> None:
         """The next piece of what the caller says or said, before it is complete."""
 
+    def agent_words(text: str, item: str) -> None:
+        """The next piece of what the agent says; it may not be heard yet."""
+
     def transcript(role: str, text: str, item: str) -> None:
         """What one side said, complete, as the service understood it."""
 
@@ -336,6 +387,64 @@ class IConversationEvents(Interface):
 
     def lost(loss: Loss) -> None:
         """The conversation ended by itself. Nothing follows."""
+
+
+class IAudioTap(Interface):
+    """Somebody who listens to a call."""
+
+    def frame(caller: bytes, caller_rate: int, agent: bytes, agent_rate: int) -> None:
+        """
+        The same 20 ms of both sides: as the caller said it, and as it left for the
+        caller. Comes for each frame sent, a fixed while later; silence is there too.
+
+        @param caller: PCM at C{caller_rate}.
+        @param agent: PCM at C{agent_rate}.
+        """
+
+
+class IWatchedCall(Interface):
+    """A call as an observer sees it."""
+
+    call_id: str = Attribute("Its UUID.")
+    agent: str = Attribute("The agent's name.")
+    facts: Any = Attribute("Its L{portero.facts.Facts}.")
+
+    def snapshot() -> dict[str, Any]:
+        """The call as it stands: plain values, as JSON has them."""
+
+    def tap(tap: Any) -> None:
+        """Give an L{IAudioTap} both sides from now on."""
+
+    def untap(tap: Any) -> None:
+        """No more for this one, if it got anything."""
+
+
+class IObserver(Interface):
+    """
+    Watches calls and changes nothing; provided by each module of C{portero.observers}.
+    """
+
+    def call_started(call: Any) -> None:
+        """@param call: An L{IWatchedCall}."""
+
+    def call_event(happening: Happening) -> None:
+        """Something happened in a call that started."""
+
+    def call_ended(record: Any, figures: LegFigures) -> None:
+        """@param record: The L{portero.record.Record} of the call."""
+
+
+class IOperatedCall(Interface):
+    """A call as an operator steers it. Nothing is done to one that is ending."""
+
+    def whisper(text: str, who: str) -> bool:
+        """Tell the agent something that the caller does not hear, and have it act."""
+
+    def hand_over(target: str, name: str, who: str) -> bool:
+        """Transfer; C{target} is C{context,extension,priority}."""
+
+    def dismiss(who: str) -> bool:
+        """Hang up, at once."""
 
 
 class ITool(Interface):

@@ -13,6 +13,7 @@ from portero.departure import Departure
 from portero.interfaces import ILeg, LegFigures
 from portero.record import Record
 from portero.tally import Tally
+from portero.watching import Watch
 
 
 class Journal:
@@ -73,8 +74,26 @@ class Journal:
             "caller_rate": self._leg.caller_rate,
             "agent_rate": self._leg.agent_rate,
             "tokens": tally.tokens.get("total_tokens", 0),
-            "dollars": round(self._meter.dollars, 4) if self._meter.known else None,
+            "dollars": None if self.dollars is None else round(self.dollars, 4),
+            "began": self._began.isoformat(timespec="seconds"),
+            "waiting_ms": figures.waiting_ms,
+            "jitter_ms": round(figures.jitter_ms, 2),
+            "filled_ms": figures.filled_ms,
+            "frames_sent": figures.frames_sent,
+            "frames_received": figures.frames_received,
+            "frames_skipped": figures.frames_skipped,
+            "prefill_ms": figures.prefill_ms,
         }
+
+    @property
+    def dollars(self) -> float | None:
+        """So far; L{None}: the model has no price."""
+        return self._meter.dollars if self._meter.known else None
+
+    def publish(self, watch: Watch) -> None:
+        """Give those who watch the L{record}."""
+        if self.record is not None:
+            watch.ended(self.record, self._figures())
 
     def close(self, departure: Departure) -> None:
         """The call is over: make its L{record}, and write the summary."""
@@ -92,7 +111,7 @@ class Journal:
             barge_ins=tally.barge_ins,
             latency_ms=tally.latency_ms,
             tokens=tally.tokens.get("total_tokens", 0),
-            dollars=self._meter.dollars if self._meter.known else None,
+            dollars=self.dollars,
         )
         tally.summary(self.record, self._figures())
 

@@ -22,6 +22,7 @@ from portero.interfaces import ILeg
 from portero.record import Record
 from portero.registry import COMES_WITHIN, Registry
 from portero.roster import Roster, UnknownAgent
+from portero.watching import Watchers
 
 REMEMBERED: Final = 5000
 """Ended calls whose outcome the dialplan can still ask for."""
@@ -63,6 +64,9 @@ class Bridge(MultiService):
         self.answered = 0
         self.refused = 0
         self.stopping = False
+        self.draining = False
+        """It takes no new calls, until somebody says otherwise."""
+        self.watchers = Watchers()
         self._clock = clock
         self._registry = Registry(clock)
         self._beneath: list[IService] = []
@@ -117,7 +121,7 @@ class Bridge(MultiService):
             self._refuse(f"call {call_id} from {leg.peer}", refused)
             return None
         assignment = self.roster.assign(agent, call_id, facts)
-        call = Call(call_id, leg, assignment, self._clock, self._forget)
+        call = Call(call_id, leg, assignment, self._clock, self._forget, self.watchers)
         self._open[call] = leg
         self.calls[call_id] = call
         self.ended.pop(call_id, None)
@@ -154,6 +158,8 @@ class Bridge(MultiService):
         """
         if self.stopping:
             raise Refused("stopping", "portero is stopping")
+        if self.draining:
+            raise Refused("draining", "an operator lets portero run empty")
         if len(self._open) + expected >= self.max_calls:
             raise Refused(
                 "full", f"there are {self.max_calls} calls already ([listen] max_calls)"

@@ -24,6 +24,7 @@ from portero.sounds import Sounds
 from portero.tally import Tally
 from portero.timers import Timers
 from portero.turns import Effect, Event, Floor
+from portero.watching import Watch
 
 FILL_AT_MOST: Final = 3.0
 """Seconds that a sound lasts which fills a pause."""
@@ -49,6 +50,7 @@ class Talk:
         clock: IReactorTime,
         timers: Timers,
         tally: Tally,
+        watch: Watch,
         *,
         language: str,
         interruption: str,
@@ -76,6 +78,7 @@ class Talk:
         self._clock = clock
         self._timers = timers
         self._tally = tally
+        self._observed = watch
         self._sounds = Sounds(leg, language)
         self._cues = Cues(
             call_id,
@@ -142,7 +145,7 @@ class Talk:
         self._greeted = True
         self._quiet_from = now + len(pcm) / (2 * rate)
         said, words = self._opening.said, self._opening.words
-        self._agent.history.add(said.role, said.text, ITEM if words else "")
+        self._agent.note(said.role, said.text, ITEM if words else "")
         self._greeter.played(self._quiet_from)
         self._turn(Event.AGENT_AUDIO)
 
@@ -269,6 +272,7 @@ class Talk:
         else:
             self._manners.passed = True
             self._tally.false_alarms += 1
+            self._observed.tell("false_alarm")
 
     def go_on(self) -> None:
         """If the agent's speech is paused, resume it."""
@@ -435,7 +439,10 @@ class Talk:
     # Effects
 
     def _turn(self, event: Event) -> None:
-        self.floor, effects = turns.advance(self.floor, event)
+        before = self.floor
+        self.floor, effects = turns.advance(before, event)
+        if self.floor is not before:
+            self._observed.tell("floor", floor=self.floor.value)
         for effect in effects:
             _EFFECTS[effect](self)
 
@@ -474,6 +481,7 @@ class Talk:
         self._manners.release()
         self._greeter.broken_off()
         self._tally.barge_ins += 1
+        self._observed.tell("barge_in")
         self.replying = False
         self._quiet_from = 0.0
         for heard in self._sounds.flush():

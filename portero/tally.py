@@ -8,6 +8,7 @@ from twisted.logger import Logger
 
 from portero.interfaces import LegFigures
 from portero.record import Outcome, Record
+from portero.watching import Watch
 
 
 class Tally:
@@ -15,7 +16,8 @@ class Tally:
 
     log = Logger()
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
         self.barge_ins = 0
         self.false_alarms = 0
         """Sounds of the caller that made a polite agent pause, and go on."""
@@ -31,6 +33,9 @@ class Tally:
     def replied(self, call_id: str, came_ms: int, sounded_ms: int) -> None:
         """A turn was answered: one log line."""
         self.latencies.append(sounded_ms)
+        self._watch.tell(
+            "turn", turn=len(self.latencies), came_ms=came_ms, sounded_ms=sounded_ms
+        )
         self.log.info(
             "call {call_id}: turn {turn}: {came} ms from the end of the caller's "
             "speech to the first audio, {sounded} ms to the first frame",

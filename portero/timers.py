@@ -20,6 +20,10 @@ class Timers:
     def __contains__(self, name: str) -> bool:
         return name in self._running
 
+    def seconds(self) -> float:
+        """@return: Now, by the clock of these timers."""
+        return self._clock.seconds()
+
     def start(self, name: str, seconds: float, do: Callable[[], None]) -> None:
         """Call C{do} once, after so many seconds."""
         self.cancel(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 
 from portero import arguments as checked
 from portero.interfaces import ICallControl, ITool
+from portero.watching import Watch
 
 MOST_CHARACTERS: Final = 4000
 """Of what a tool may answer."""
@@ -51,20 +53,33 @@ class Toolbox:
         self.tools = tuple(tools)
         self._clock = clock
         self._within = within
+        self._count = count(1)
 
     def run(
-        self, call: ICallControl, name: str, arguments: Mapping[str, Any]
+        self,
+        call: ICallControl,
+        name: str,
+        arguments: Mapping[str, Any],
+        watch: Watch | None = None,
     ) -> Deferred[str]:
         """
+        @param watch: Told of it, as the log is.
         @return: What to tell the model; it never fails. A tool is not stopped by the
             end of its call: what the agent has promised is done.
         """
-        began = self._clock.seconds()
+        began, number = self._clock.seconds(), next(self._count)
+        if watch is not None:
+            watch.tell(
+                "tool_began",
+                tool=number,
+                name=_name(name),
+                arguments=self._shown(name, arguments),
+            )
         running = maybeDeferred(self._answer, call, name, arguments)
         running.addErrback(partial(self._failed, call.call_id, name))
         running.addCallback(_short)
         return running.addCallback(
-            partial(self._write_down, call, name, arguments, began)
+            partial(self._write_down, call, name, arguments, began, watch, number)
         )
 
     def _answer(
@@ -100,29 +115,50 @@ class Toolbox:
         name: str,
         arguments: Mapping[str, Any],
         began: float,
+        watch: Watch | None,
+        number: int,
         value: str,
     ) -> str:
-        tool = next((tool for tool in self.tools if tool.name == name), None)
-        private = getattr(tool, "private", ())
         # What a tool found is the caller's business, why it refused the operator's.
         refused = value.lower().startswith((ERROR, NOT_YET))
         words = checked.shown(value, MOST_LOGGED)[1:-1].replace('\\"', '"')
+        ms = round((self._clock.seconds() - began) * 1000)
+        if watch is not None:
+            watch.tell(
+                "tool_ended",
+                tool=number,
+                name=_name(name),
+                result=words,
+                ok=not refused,
+                ms=ms,
+            )
         _AUDIT.info(
             "call {call_id}: agent {agent}{caller}: {tool}({arguments}): {result}, "
             "{ms} ms",
             call_id=call.call_id,
             agent=call.agent,
             caller=call.facts.caller_in_short,
-            tool=checked.shown(name, 40)[1:-1],
-            arguments=", ".join(
-                f"{checked.shown(key, 40)[1:-1]}="
-                f"{'...' if key in private else checked.shown(arguments[key])}"
-                for key in arguments
-            )[:MOST_LOGGED],
+            tool=_name(name),
+            arguments=self._shown(name, arguments),
             result=words if refused else "answered" if value else "done",
-            ms=round((self._clock.seconds() - began) * 1000),
+            ms=ms,
         )
         return value
+
+    def _shown(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """@return: The arguments in a line, without the private ones."""
+        tool = next((tool for tool in self.tools if tool.name == name), None)
+        private = getattr(tool, "private", ())
+        return ", ".join(
+            f"{checked.shown(key, 40)[1:-1]}="
+            f"{'...' if key in private else checked.shown(arguments[key])}"
+            for key in arguments
+        )[:MOST_LOGGED]
+
+
+def _name(name: str) -> str:
+    """@return: As the model gave it, fit for a line."""
+    return checked.shown(name, 40)[1:-1]
 
 
 def _late(name: str, value: object, within: float) -> str:

@@ -34,7 +34,7 @@ from portero.sections import AgentSettings
 from portero.service import Bridge, Listener
 from portero.simulator import Simulator
 from portero.spending import SpendingFile
-from portero.web import StatusSite
+from portero.web.site import StatusSite
 
 AT_ONCE: Final = ("max_calls", "require_registration")
 """Of C{[listen]}: what needs no restart."""

@@ -15,21 +15,27 @@ from portero.call import Call
 from portero.facts import Facts
 from portero.interfaces import (
     Brief,
+    Happening,
     Heard,
+    IAudioTap,
     ICallControl,
     IConversation,
     IConversationEvents,
     ILeg,
     ILegEvents,
+    IObserver,
     IPbxControl,
     ITool,
     IVoiceProvider,
+    IWatchedCall,
     LegFigures,
     Said,
 )
 from portero.money import Budget, Ledger, Meter
+from portero.record import Record
 from portero.sections import PriceSettings
 from portero.toolbox import Toolbox
+from portero.watching import Watch, Watchers
 
 RATE = 8000
 TOOL_WITHIN = 10.0
@@ -118,6 +124,12 @@ class FakeLeg(Recorder):
     def hang_up(self) -> None:
         self.tell("hang_up")
         self.drop("agent hung up")
+
+    def tap(self, tap: IAudioTap) -> None:
+        self.tell("tap", tap)
+
+    def untap(self, tap: IAudioTap) -> None:
+        self.tell("untap", tap)
 
     def figures(self) -> LegFigures:
         self.tell("figures")
@@ -357,9 +369,39 @@ def assignment(
     )
 
 
+def unwatched() -> Watch:
+    """@return: Over a call that nobody watches."""
+    return Watch("call-1", Watchers(), Clock())
+
+
+@implementer(IObserver)
+class FakeObserver:
+    """Remembers all that it was told."""
+
+    def __init__(self) -> None:
+        self.started: list[IWatchedCall] = []
+        self.happened: list[Happening] = []
+        self.ended: list[tuple[Record, LegFigures]] = []
+
+    def call_started(self, call: IWatchedCall) -> None:
+        self.started.append(call)
+
+    def call_event(self, happening: Happening) -> None:
+        self.happened.append(happening)
+
+    def call_ended(self, record: Record, figures: LegFigures) -> None:
+        self.ended.append((record, figures))
+
+    def of(self, kind: str) -> list[Happening]:
+        """Those of one kind, in order."""
+        return [one for one in self.happened if one.kind == kind]
+
+
 class Story:
     """
     A call among fakes, told by a test.
+
+    @ivar seen: What an observer saw of it.
 
     @ivar over: The call, once for each time that it said it was over.
     """
@@ -371,6 +413,8 @@ class Story:
         self.provider = FakeProvider()
         self.tool = FakeTool()
         self.over: list[Call] = []
+        self.seen, self.watchers = FakeObserver(), Watchers()
+        self.watchers.add(self.seen)
         toolbox = Toolbox((self.tool, *tools), self.clock, TOOL_WITHIN)
         self.call = Call(
             call_id,
@@ -378,6 +422,7 @@ class Story:
             assignment(self.provider, toolbox, call_id=call_id, **given),
             self.clock,
             self.over.append,
+            self.watchers,
         )
         self.leg.events = self.call
 

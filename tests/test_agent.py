@@ -13,7 +13,14 @@ from portero.callstate import Event
 from portero.gate import Gate
 from portero.interfaces import Brief, Loss, Said
 from portero.timers import Timers
-from tests.fake_call import Broken, FakeConversation, FakeLeg, FakeProvider, Story
+from tests.fake_call import (
+    Broken,
+    FakeConversation,
+    FakeLeg,
+    FakeProvider,
+    Story,
+    unwatched,
+)
 
 DROPPED = Loss("dropped", final=False)
 
@@ -43,6 +50,7 @@ class AgentTests(SynchronousTestCase):
             at_pause=lambda: self.pause,
             post=self.posted.append,
             events=Story().call,
+            watch=unwatched(),
         )
 
     @property

@@ -33,7 +33,7 @@ from portero.service import Bridge
 from portero.simulator.connection import Connection
 from portero.transports._admission import MOST_UNIDENTIFIED
 from portero.transports.audiosocket import IDENTIFY_WITHIN, AudioSocketLeg
-from portero.web import StatusRequest
+from portero.web.site import StatusRequest
 from portero.wiring import Wiring
 
 SEED = 20261121

@@ -15,7 +15,7 @@ from portero.journal import Journal
 from portero.record import Outcome
 from portero.tally import Tally
 from portero.toolbox import Toolbox
-from tests.fake_call import AGENT, Broken, FakeLeg, FakeProvider, assignment
+from tests.fake_call import AGENT, Broken, FakeLeg, FakeProvider, assignment, unwatched
 
 ANA = Facts(caller_name="Ana", caller_number="+34600111222", called_number="100")
 
@@ -24,7 +24,7 @@ class JournalTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.leg = FakeLeg()
-        self.tally = Tally()
+        self.tally = Tally(unwatched())
         self.assignment = assignment(
             FakeProvider(), Toolbox((), self.clock, 1.0), facts=ANA, fallback="a,1,1"
         )

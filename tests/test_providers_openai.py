@@ -78,6 +78,7 @@ class Listener:
         self.speech = self.written = ""
         """What came with the last C{caller_started}, and with C{reply_ended}."""
         self.words: list[tuple[str, str]] = []
+        self.agent_text: list[tuple[str, str]] = []
         self.over = False
         self.late: list[tuple[Any, ...]] = []
         self.do: Callable[[str], None] = lambda name: None
@@ -135,6 +136,9 @@ class Listener:
 
     def caller_words(self, text: str, item: str) -> None:
         self.words.append((text, item))
+
+    def agent_words(self, text: str, item: str) -> None:
+        self.agent_text.append((text, item))
 
     def transcript(self, role: str, text: str, item: str) -> None:
         self._tell("transcript", role, text, item)

@@ -11,6 +11,7 @@ from portero.facts import Facts
 from portero.interfaces import LegFigures
 from portero.record import Outcome, Record
 from portero.tally import Tally
+from tests.fake_call import unwatched
 
 RECORD = Record(
     "c1",
@@ -31,7 +32,7 @@ RECORD = Record(
 
 class TallyTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.tally = Tally()
+        self.tally = Tally(unwatched())
 
     def test_each_turn_is_one_line(self) -> None:
         with capturedLogs() as events:

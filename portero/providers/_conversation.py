@@ -335,6 +335,10 @@ class Conversation:
         if event.text:
             self._events.caller_words(event.text, event.item_id)
 
+    def _agent_words(self, event: wire.AgentWords) -> None:
+        if event.text and not self._downlink.is_muted(event.response_id):
+            self._events.agent_words(event.text, event.item_id)
+
     def _transcript(self, event: wire.Transcript) -> None:
         self._events.transcript(event.role, event.text, event.item_id)
         if event.usage and self._open:
@@ -454,6 +458,7 @@ _HANDLERS: Final[dict[type, Callable[[Conversation, Any], None]]] = {
     wire.AudioDelta: Conversation._audio_delta,
     wire.AudioDone: Conversation._audio_done,
     wire.CallerWords: Conversation._caller_words,
+    wire.AgentWords: Conversation._agent_words,
     wire.Transcript: Conversation._transcript,
     wire.FunctionCall: Conversation._function_call,
     wire.McpCallBegun: Conversation._mcp_call_begun,

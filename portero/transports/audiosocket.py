@@ -30,6 +30,7 @@ from portero import audio
 from portero.companded import COMPANDED_BYTES, CompandedCheck
 from portero.interfaces import (
     Heard,
+    IAudioTap,
     ILeg,
     ILegEvents,
     IMediaTransport,
@@ -436,6 +437,12 @@ class AudioSocketLeg(AudioSocketReceiver):
 
     def hang_up(self) -> None:
         self._end("agent hung up", in_order=True)
+
+    def tap(self, tap: IAudioTap) -> None:
+        raise NotImplementedError
+
+    def untap(self, tap: IAudioTap) -> None:
+        raise NotImplementedError
 
     def figures(self) -> LegFigures:
         late, skipped = (

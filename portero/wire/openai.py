@@ -75,6 +75,13 @@ class CallerWords(NamedTuple):
     """The next piece."""
 
 
+class AgentWords(NamedTuple):
+    response_id: str
+    item_id: str
+    text: str
+    """The next piece."""
+
+
 class Transcript(NamedTuple):
     role: str
     item_id: str
@@ -149,6 +156,7 @@ Event = (
     | AudioDelta
     | AudioDone
     | CallerWords
+    | AgentWords
     | Transcript
     | FunctionCall
     | McpCallBegun
@@ -162,6 +170,7 @@ Event = (
 BETA_NAMES: Final = {
     "response.audio.delta": "response.output_audio.delta",
     "response.audio.done": "response.output_audio.done",
+    "response.audio_transcript.delta": "response.output_audio_transcript.delta",
     "response.audio_transcript.done": "response.output_audio_transcript.done",
 }
 
@@ -284,15 +293,24 @@ def _audio_done(fields: Mapping[str, Any]) -> Event:
     return AudioDone(_text(fields.get("response_id")), _id(fields, "item_id"))
 
 
+def _agent_words(fields: Mapping[str, Any]) -> Event:
+    item, text = _id(fields, "item_id"), _piece(fields["delta"])
+    return AgentWords(_text(fields.get("response_id")), item, text)
+
+
 def _agent_transcript(fields: Mapping[str, Any]) -> Event:
     words = _text(fields["transcript"])
     return Transcript("assistant", _id(fields, "item_id"), words, {})
 
 
 def _caller_words(fields: Mapping[str, Any]) -> Event:
-    delta = fields["delta"]
-    text = delta.decode("utf-8", "replace") if isinstance(delta, bytes) else delta
-    return CallerWords(_text(fields.get("item_id")), _text(text))
+    return CallerWords(_text(fields.get("item_id")), _piece(fields["delta"]))
+
+
+def _piece(delta: Any) -> str:
+    return _text(
+        delta.decode("utf-8", "replace") if isinstance(delta, bytes) else delta
+    )
 
 
 def _caller_transcript(fields: Mapping[str, Any]) -> Event:
@@ -436,6 +454,7 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any]], Event]]] = {
     ),
     "response.output_audio.delta": _delta,
     "response.output_audio.done": _audio_done,
+    "response.output_audio_transcript.delta": _agent_words,
     "response.output_audio_transcript.done": _agent_transcript,
     "conversation.item.input_audio_transcription.delta": _caller_words,
     "conversation.item.input_audio_transcription.completed": _caller_transcript,

@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 
 from portero.reception import MOST_FORM, UNKNOWN
-from portero.web import (
+from portero.web.site import (
     FORM,
     MOST_BODY,
     MOST_HEADERS,

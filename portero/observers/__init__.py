@@ -1,0 +1,1 @@
+"""What watches calls, each in a file of its own."""
