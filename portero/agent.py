@@ -67,7 +67,7 @@ class Agent:
         noise_gate: int,
         at_pause: Callable[[], bool],
         post: Callable[[Event], None],
-        events: IConversationEvents,
+        events: Callable[[], IConversationEvents],
         watch: Watch,
     ) -> None:
         """
@@ -76,6 +76,7 @@ class Agent:
         @param patience: Seconds of these after which the caller is asked for a moment.
         @param noise_gate: RMS amplitude that always passes it; 0: there is none.
         @param at_pause: Whether neither side is speaking or waiting.
+        @param events: Who is told what a conversation tells.
         """
         self.conversation: IConversation | None = None
         self.history = History()
@@ -112,7 +113,7 @@ class Agent:
         self._begun = False
         self._opened = self._timers.seconds()
         brief = replace(self._brief, history=self.history.replay())
-        self.conversation = self._provider.converse(brief, self._events)
+        self.conversation = self._provider.converse(brief, self._events())
 
     def reopen(self) -> None:
         """Open another one when the back-off and the service allow it, or give up."""
@@ -158,10 +159,8 @@ class Agent:
 
     def _too_late(self) -> None:
         last = f"; last: {self.loss.reason}" if self.loss.reason else ""
-        self.loss = Loss(
-            f"the voice service was not ready within {self._connect_within:g} s{last}",
-            final=True,
-        )
+        late = f"the voice service was not ready within {self._connect_within:g} s"
+        self._note_loss(Loss(late + last, final=True))
         self._post(Event.LOST_FOR_GOOD)
 
     # What the conversation told
@@ -186,15 +185,18 @@ class Agent:
         """It ended by itself."""
         if self.conversation is None:
             return
-        self.loss = loss
-        self._watch.tell("service", lost=loss.reason, final=loss.final)
+        self._note_loss(loss)
         self._drop()
         self._post(Event.LOST_FOR_GOOD if loss.final else Event.LOST)
 
     def stalled(self) -> None:
         """It says no more, although it is not done."""
-        self.loss = Loss("it stopped in the middle of a reply", final=False)
+        self._note_loss(Loss("it stopped in the middle of a reply", final=False))
         self._post(Event.STALLED)
+
+    def _note_loss(self, loss: Loss) -> None:
+        self.loss = loss
+        self._watch.tell("service", lost=loss.reason, final=loss.final)
 
     def worked(self) -> None:
         """
@@ -288,15 +290,23 @@ class Agent:
                 self.conversation.add_text("system", hint)
             self.conversation.ask()
 
-    def tell(self, role: str, text: str) -> None:
-        """Put a text into the conversation, and into those after it."""
-        self.note(role, text)
+    def tell(self, role: str, text: str, shown: str = "") -> None:
+        """
+        Put a text into the conversation, and into those after it.
+
+        @param shown: What those who watch see in its place.
+        """
+        # Without halves of characters, which nobody could send on or keep.
+        text = text.encode("utf-8", "replace").decode()
+        self._watch.tell("said", role=role, item="", text=shown or text)
+        self.history.add(role, text)
         if self.conversation is not None:
             self.conversation.add_text(role, text)
 
     def note(self, role: str, text: str, item: str = "") -> None:
         """One side said this; conversations after this one are told."""
-        self._watch.tell("said", role=role, item=item, text=text)
+        if text:
+            self._watch.tell("said", role=role, item=item, text=text)
         self.history.add(role, text, item)
 
     def cancel(self) -> None:

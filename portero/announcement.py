@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -12,6 +13,7 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 
 from portero.config import DEFAULT, Config
+from portero.endpoints import endpoint_string, exposed
 
 DEMO: Final = "the built-in demo agent"
 SHORT_QUEUE: Final = 1500
@@ -88,8 +90,7 @@ def announcement(config: Config, who: Mapping[str, str]) -> list[str]:
             "conf/extensions_portero.conf explains each line and has a fallback."
         )
     if listen.web:
-        web = f"http://127.0.0.1:{listen.web}/calls"
-        lines.append(f"Status: {web if listen.web.isdigit() else listen.web}")
+        lines.append(f"See the calls in a browser: {_page(listen.web)}")
     if who[DEFAULT] == DEMO:
         call = "HOST:PORT" if "ADDRESS" in dial else where
         call = "" if call == "127.0.0.1:8089" else f" {call}"
@@ -101,6 +102,16 @@ def announcement(config: Config, who: Mapping[str, str]) -> list[str]:
             "again."
         )
     return lines
+
+
+def _page(web: str) -> str:
+    """@return: What to type into a browser, as far as an endpoint tells it."""
+    if web.isdigit():
+        return f"http://127.0.0.1:{web}/"
+    found = re.match(r"(tcp6?|ssl):(\d+)", web)
+    if not found:
+        return web
+    return f"{'https' if found[1] == 'ssl' else 'http'}://ADDRESS:{found[2]}/"
 
 
 def warnings(config: Config) -> list[str]:
@@ -119,10 +130,19 @@ def warnings(config: Config) -> list[str]:
             f"{config.listen.queue_frames / 50:g} s, and the service sends a reply "
             "faster than it is spoken: one that is longer is cut short"
         )
+    web = config.listen.web
+    plain = not web.startswith("ssl:")
+    if web and plain and exposed(endpoint_string(web)):
+        found.append(
+            "[listen] web: other machines reach it without encryption, so passwords, "
+            "tokens and callers' words can be read on the way; docs/access.rst has how "
+            "to take TLS, or a proxy"
+        )
     files = [provider.api_key_file for provider in config.providers.values()]
     files += [config.listen.web_token_file, config.ami.secret_file]
     files += [settings.token_file for settings in config.webhooks.values()]
     files += [settings.token_file for settings in config.mcp.values()]
+    files += re.findall(r"^ssl:.*:privateKey=([^:]*)", web)
     found += [
         f"{path} is open to every user of this machine: chmod 600 it"
         for path in dict.fromkeys(filter(None, files))

@@ -54,12 +54,17 @@ def problem(schema: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     return "; ".join(found)
 
 
-def shown(value: object, most: int = 80) -> str:
-    """@return: A value as JSON in ASCII, which is one line, cut to C{most}."""
+def shown(value: object, most: int = 80, ascii: bool = True) -> str:
+    """
+    @param ascii: For a log, where nothing may hide; else for people.
+    @return: A value as JSON, which is one line, cut to C{most}.
+    """
     try:
-        text = json.dumps(value)
+        text = json.dumps(value, ensure_ascii=ascii)
     except (TypeError, ValueError, RecursionError):
         text = '"?"'
+    if not ascii:  # without halves of characters, which nothing can send on
+        text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= most else text[: most - 4] + '..."'
 
 

@@ -7,11 +7,10 @@ this call, in order, and no other.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -21,34 +20,30 @@ from portero.agent import Agent
 from portero.allowance import Allowance
 from portero.assignment import Assignment
 from portero.callstate import Effect, Event, State
+from portero.control import Control
 from portero.departure import Departure
-from portero.digits import Digits, sentence
+from portero.digits import TYPED, Digits, sentence
+from portero.earpiece import Earpiece
 from portero.errands import Errands
 from portero.guard import guarded
 from portero.interfaces import (
     IAudioTap,
-    ICallControl,
-    IConversationEvents,
     ILeg,
     ILegEvents,
     IOperatedCall,
     IWatchedCall,
-    Loss,
-    Said,
+    LegFigures,
 )
 from portero.journal import Journal
 from portero.record import Record
+from portero.switchboard import Switchboard
 from portero.talk import Talk
 from portero.tally import Tally
 from portero.timers import Timers
 from portero.watching import Watch, Watchers
 
-WHISPERED: Final = (
-    "The operator of this telephone line tells you, and the caller does not hear it: "
-)
 
-
-@implementer(ILegEvents, IConversationEvents, ICallControl, IWatchedCall, IOperatedCall)
+@implementer(ILegEvents, IWatchedCall, IOperatedCall)
 class Call:
     """From the accepted connection to the line that sums it up."""
 
@@ -72,7 +67,6 @@ class Call:
         self.call_id = call_id
         self.agent = assignment.agent
         self.facts = assignment.facts
-        self.caller_turns = 0
         self.state = State.IDENTIFYING
         self._leg = leg
         self._assignment = assignment
@@ -94,7 +88,7 @@ class Call:
             noise_gate=settings.noise_gate,
             at_pause=lambda: self._talk.at_pause,
             post=self._post,
-            events=self,
+            events=lambda: self._earpiece,
             watch=self._watch,
         )
         self._talk = Talk(
@@ -121,8 +115,23 @@ class Call:
             typed=self._typed,
             chosen=self._choose,
         )
+        self.control = Control(
+            call_id,
+            assignment,
+            self._agent,
+            self._talk,
+            self._digits,
+            self._departure,
+            self._journal,
+            self._tally,
+            state=lambda: self.state,
+            tell=self._tell,
+            post=self._post,
+            crashed=self.crashed,
+        )
+        """What its tools may do to it."""
         self._errands = Errands(
-            self,
+            self.control,
             assignment,
             self._agent,
             self._talk,
@@ -134,7 +143,7 @@ class Call:
             watch=self._watch,
         )
         self._allowance = Allowance(
-            self,
+            self.control,
             assignment,
             self._agent,
             self._talk,
@@ -143,8 +152,28 @@ class Call:
             state=lambda: self.state,
             post=self._post,
         )
-        self._untold: list[tuple[str, str]] = []
-        """Role and text of what the agent is told once it can be reached."""
+        self._earpiece = Earpiece(
+            self._agent,
+            self._talk,
+            self._errands,
+            self._allowance,
+            self._tally,
+            self._journal,
+            self._watch,
+            state=lambda: self.state,
+            crashed=self.crashed,
+        )
+        self._switchboard = Switchboard(
+            self._departure,
+            self._talk,
+            self._watch,
+            state=lambda: self.state,
+            tell=self._tell,
+            post=self._post,
+            crashed=self.crashed,
+        )
+        self._untold: list[tuple[str, str, str]] = []
+        """What the agent is told once it can be reached; as L{_tell} takes it."""
 
     @property
     def failure(self) -> str:
@@ -198,7 +227,7 @@ class Call:
     def dtmf(self, digit: str) -> None:
         if self.state is State.ENDED:
             return
-        self.caller_turns += 1
+        self._tally.caller_turns += 1
         if self.state is State.DRAINING:
             self._digits.give_up()  # only the menu still works
         self._watch.tell("key")
@@ -226,127 +255,13 @@ class Call:
             self._departure.fail(reason)
         self._post(Event.GONE)
 
-    # IConversationEvents
-
-    @guarded
-    def ready(self) -> None:
-        self._agent.ready()
-
-    @guarded
-    def agent_audio(self, item: str, pcm: bytes) -> None:
-        if self._may_reply():
-            self._talk.agent_audio(item, pcm)
-
-    @guarded
-    def agent_done(self, item: str) -> None:
-        self._talk.agent_done(item)
-
-    @guarded
-    def reply_ended(self, item_count: int, problem: str, written: str = "") -> None:
-        self._talk.reply_ended(item_count > 0 and not problem, written)
-
-    @guarded
-    def caller_started(self, item: str = "") -> None:
-        self.caller_turns += 1
-        self._watch.tell("caller", speaking=True)
-        if self._is_live:
-            self._talk.caller_started(item)
-
-    @guarded
-    def caller_stopped(self) -> None:
-        self._watch.tell("caller", speaking=False)
-        if self._is_live:
-            self._talk.caller_stopped()
-
-    @guarded
-    def caller_idle(self) -> None:
-        if self._is_live:
-            self._talk.caller_idle()
-
-    @guarded
-    def caller_words(self, text: str, item: str) -> None:
-        self._watch.tell("words", role="user", item=item, text=text)
-        if self._is_live:
-            self._talk.caller_words(item, text, complete=False)
-
-    @guarded
-    def agent_words(self, text: str, item: str) -> None:
-        self._watch.tell("words", role="assistant", item=item, text=text)
-
-    @guarded
-    def transcript(self, role: str, text: str, item: str) -> None:
-        self._agent.note(role, text, item)
-        if role == "assistant":
-            self._talk.transcribed(text)
-        elif role == "user" and self._is_live:
-            self._talk.caller_words(item, text, complete=True)
-
-    @guarded
-    def tool_called(self, id: str, name: str, arguments: Mapping[str, Any]) -> None:
-        if self._may_reply():
-            self._errands.begin(id, name, arguments)
-
-    @guarded
-    def usage(self, counts: Mapping[str, int]) -> None:
-        self._tally.used(counts)
-        self._allowance.used(counts)
-        self._watch.tell(
-            "used",
-            tokens=self._tally.tokens.get("total_tokens", 0),
-            dollars=self._journal.dollars,
-            counts=dict(counts),
-        )
-
-    @guarded
-    def lost(self, loss: Loss) -> None:
-        self._agent.lost(loss)
-
-    # ICallControl
-
-    def said(self) -> tuple[Said, ...]:
-        return self._agent.history.replay()
+    # IWatchedCall, IOperatedCall
 
     def seconds(self) -> float:
         return self._journal.seconds()
 
-    def at_end(self, do: Callable[[], None]) -> None:
-        self._errands.promise(do)
-
-    def play(self, name: str, rate: int, pcm: bytes) -> Deferred[bool]:
-        if self.state is State.ENDED:
-            return succeed(False)
-        try:
-            return self._talk.play(name, rate, pcm)
-        except Exception:
-            self.crashed()
-            return succeed(False)
-
-    def collect_digits(self, most: int, within: float) -> Deferred[str]:
-        if self.state in (State.DRAINING, State.ENDED):
-            return succeed("")
-        return self._digits.collect(most, within)
-
-    def inform(self, text: str) -> None:
-        self._tell("system", text)
-
-    def end_after_speech(self, reason: str) -> None:
-        self._departure.because(reason)
-        self._post(Event.HANG_UP_ASKED)
-
-    def transfer(self, target: str, reason: str) -> bool:
-        # Also when the call is ending: the caller was told of it.
-        if self.state is State.ENDED or not self._departure.transfer(target, reason):
-            return False
-        self._post(Event.TRANSFER_ASKED)
-        return True
-
-    def cancel_transfer(self) -> bool:
-        if self.state is not State.TRANSFERRING:
-            return False
-        self._post(Event.TRANSFER_CANCELLED)
-        return True
-
-    # IWatchedCall, IOperatedCall
+    def figures(self) -> LegFigures:
+        return self._journal.figures()
 
     def tap(self, tap: IAudioTap) -> None:
         if self.state is not State.ENDED:
@@ -356,44 +271,26 @@ class Call:
         self._leg.untap(tap)
 
     def whisper(self, text: str, who: str) -> bool:
-        if self.state not in (State.CONNECTING, State.TALKING):
-            return False
-        self._watch.tell("operator", who=who, did="say")
-        self._tell("system", WHISPERED + text)
-        return True
+        return self._switchboard.whisper(text, who)
 
     def hand_over(self, target: str, name: str, who: str) -> bool:
-        if self.state not in (State.CONNECTING, State.TALKING):
-            return False
-        if not self._departure.transfer(target, f"{who} transferred it to {name}"):
-            return False
-        self._watch.tell("operator", who=who, did="transfer")
-        self._post(Event.TRANSFER_ASKED)
-        return True
+        return self._switchboard.hand_over(target, name, who)
 
     def dismiss(self, who: str) -> bool:
-        if self.state is State.ENDED:
-            return False
-        self._watch.tell("operator", who=who, did="hang_up")
-        self._departure.because(f"{who} hung up")
-        self._talk.let_go()
-        self._talk.hush()
-        self._post(Event.HANG_UP_ASKED)
-        self._post(Event.PLAYED_OUT)
-        return True
+        return self._switchboard.dismiss(who)
 
     # Keys
 
     def _key_pressed(self) -> None:
-        if self._is_live:
+        if self.state.is_live:
             self._talk.key_pressed()
 
     def _typed(self, keys: str) -> None:
         """@param keys: Empty: a tool has them."""
-        if self._is_live:
+        if self.state.is_live:
             self._talk.keys_typed()
         if keys:
-            self._tell("user", sentence(keys))
+            self._tell("user", sentence(keys), TYPED)
 
     def _choose(self, key: str) -> None:
         """The caller's own choice: nothing that is being said is waited for."""
@@ -441,16 +338,6 @@ class Call:
         if not (early and event is Event.PLAYED_OUT):
             self._post(event)
 
-    @property
-    def _is_live(self) -> bool:
-        """The two sides talk with each other."""
-        return self.state in (State.TALKING, State.TRANSFERRING)
-
-    def _may_reply(self) -> bool:
-        """Once the goodbye was said in full, no other reply is wanted."""
-        draining = self.state is State.DRAINING and self._talk.more_to_come
-        return self._is_live or draining
-
     # Effects: the agent
 
     def _reopen(self) -> None:
@@ -464,15 +351,19 @@ class Call:
     def _greet(self) -> None:
         self._talk.begin(self._settings.greeting)
         untold, self._untold = self._untold, []
-        for role, text in untold:
-            self._tell(role, text)
+        for told in untold:
+            self._tell(*told)
 
-    def _tell(self, role: str, text: str) -> None:
-        """Tell the agent, now or as soon as it can be reached, and have it answer."""
+    def _tell(self, role: str, text: str, shown: str = "") -> None:
+        """
+        Tell the agent, now or as soon as it can be reached, and have it answer.
+
+        @param shown: What those who watch see in its place.
+        """
         if self.state is State.CONNECTING:
-            self._untold.append((role, text))
-        elif self._is_live:
-            self._agent.tell(role, text)
+            self._untold.append((role, text, shown))
+        elif self.state.is_live:
+            self._agent.tell(role, text, shown)
             self._agent.ask()
             self._talk.asked()
 
@@ -512,7 +403,7 @@ class Call:
         if "drain" not in self._timers:
             too_long = partial(self._post, Event.DRAINED_TOO_LONG)
             self._timers.start("drain", self._settings.drain_within, too_long)
-        if not self._is_live:
+        if not self.state.is_live:
             self._talk.go_on()
         self._talk.settle()
 
@@ -523,11 +414,13 @@ class Call:
 
     def _forget(self) -> None:
         self._digits.give_up()
-        self._errands.keep_promises()
+        self.control.keep_promises()
         self._timers.close()
         self._talk.give_up_sounds()
-        self._journal.publish(self._watch)
-        self._ended(self)
+        try:
+            self._ended(self)
+        finally:  # who is told now finds it among those that ended
+            self._journal.publish(self._watch)
 
 
 _EFFECTS: Final[dict[Effect, Callable[[Call], None]]] = {

@@ -20,6 +20,11 @@ class State(Enum):
     DRAINING = "draining"
     ENDED = "ended"
 
+    @property
+    def is_live(self) -> bool:
+        """The two sides talk with each other."""
+        return self in (State.TALKING, State.TRANSFERRING)
+
 
 class Event(Enum):
     IDENTIFIED = "the leg said its call id"
@@ -34,7 +39,7 @@ class Event(Enum):
     SILENT = "nobody has spoken for long"
     SILENT_AGAIN = "nobody has spoken for long, although the agent asked"
     HANG_UP_ASKED = "the agent asked to hang up"
-    TRANSFER_ASKED = "the agent asked to hand the caller over"
+    TRANSFER_ASKED = "the agent, or an operator, asked to hand the caller over"
     TRANSFER_CANCELLED = "the caller does not want to be handed over"
     NEARLY_SPENT = "the money for this call is nearly spent"
     SPENT = "the money for this call is spent"
@@ -43,6 +48,7 @@ class Event(Enum):
     DRAINED_TOO_LONG = "playing out takes too long"
     GONE = "the leg is gone"
     STOPPING = "portero is stopping"
+    DISMISSED = "an operator hung up"
     CRASHED = "an exception was caught"
 
 
@@ -91,6 +97,7 @@ TABLE: Final[dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
     (_S.CONNECTING, _E.TRANSFER_ASKED): (_S.DRAINING, (_F.CLOSE, _F.DRAIN)),
     (_S.CONNECTING, _E.TIME_IS_UP): _APOLOGY,
     (_S.CONNECTING, _E.STOPPING): _APOLOGY,
+    (_S.CONNECTING, _E.DISMISSED): _END,
     (_S.CONNECTING, _E.CRASHED): _APOLOGY,
     (_S.CONNECTING, _E.GONE): _GONE,
     (_S.TALKING, _E.LOST): (_S.CONNECTING, (_F.REOPEN,)),
@@ -107,6 +114,7 @@ TABLE: Final[dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
     (_S.TALKING, _E.NEARLY_SPENT): (_S.TALKING, (_F.WIND_UP,)),
     (_S.TALKING, _E.SPENT): _SPENT,
     (_S.TALKING, _E.STOPPING): _APOLOGY,
+    (_S.TALKING, _E.DISMISSED): _END,
     (_S.TALKING, _E.CRASHED): _APOLOGY,
     (_S.TALKING, _E.GONE): _GONE,
     (_S.TRANSFERRING, _E.TRANSFER_CANCELLED): (_S.TALKING, (_F.STAY,)),
@@ -122,6 +130,7 @@ TABLE: Final[dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
     (_S.TRANSFERRING, _E.STOPPING): (_S.DRAINING, (_F.DRAIN,)),
     (_S.TRANSFERRING, _E.PLAYED_OUT): _END,
     (_S.TRANSFERRING, _E.DRAINED_TOO_LONG): _END,
+    (_S.TRANSFERRING, _E.DISMISSED): _END,
     (_S.TRANSFERRING, _E.CRASHED): _END,
     (_S.TRANSFERRING, _E.GONE): _GONE,
     # What is queued is still heard: only the rest of it will not come.
@@ -132,6 +141,7 @@ TABLE: Final[dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]]] = {
     (_S.DRAINING, _E.NO_REPLY_AGAIN): _NO_MORE,
     (_S.DRAINING, _E.PLAYED_OUT): _END,
     (_S.DRAINING, _E.DRAINED_TOO_LONG): _END,
+    (_S.DRAINING, _E.DISMISSED): _END,
     (_S.DRAINING, _E.CRASHED): _END,
     (_S.DRAINING, _E.GONE): _GONE,
 }

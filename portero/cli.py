@@ -11,8 +11,9 @@ portero check-config FILE [--env FILE] say all that is wrong with a configuratio
 portero explain AGENT [options]        what an agent has, and where it was set
 portero explain --did NUMBER           which agent answers that number, and why
 portero default-config                 print the commented configuration file
+portero passwd [--token] [NAME]        make a user of the page: print his section
 
-call and explain have a --help of their own.
+call, explain and passwd have a --help of their own.
 The daemon is: twistd -n portero --port 8089 (options: twistd portero --help)
 """
 
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from portero import explain
 
             return explain.run(rest)
+        case "passwd", _:
+            from portero import passwd
+
+            return passwd.run(rest)
         case "check-config", [path]:
             return check_config(path)
         case "check-config", [path, "--env", env] | ["--env", env, path]:

@@ -19,6 +19,7 @@ from portero import crosscheck, textfile, toml_lines
 from portero.errors import ConfigError
 from portero.keys import FILES, Secrets
 from portero.prices import SHIPPED
+from portero.record_sections import RecordSettings
 from portero.sections import (
     AgentSettings,
     AmiSettings,
@@ -43,12 +44,15 @@ from portero.tool_sections import (
     TargetSettings,
     WebhookSettings,
 )
+from portero.web_sections import UserSettings, WebSettings
 
 SECTIONS: Final[Mapping[str, type]] = {
     "listen": ListenSettings,
+    "web": WebSettings,
     "provider": ProviderSettings,
     "agent": AgentSettings,
     "limits": LimitSettings,
+    "records": RecordSettings,
     "mail": MailSettings,
     "ami": AmiSettings,
 }
@@ -60,6 +64,7 @@ FAMILIES: Final[Mapping[str, tuple[type, str]]] = {
     "gates": (GateSettings, ""),
     "webhooks": (WebhookSettings, ""),
     "mcp": (McpSettings, ""),
+    "users": (UserSettings, ""),
     "prices": (PriceSettings, ""),
 }
 """Sections of which there are several, by name; and which one they inherit from."""
@@ -78,7 +83,8 @@ RESERVED: Final = {
 }
 """By section: names that it may not have, and why."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+"""Of agents, users, and what else has a section of its own."""
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
 
 
@@ -87,9 +93,11 @@ class Config:
     """All settings, checked."""
 
     listen: ListenSettings = field(default_factory=ListenSettings)
+    web: WebSettings = field(default_factory=WebSettings)
     provider: ProviderSettings = field(default_factory=ProviderSettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    records: RecordSettings = field(default_factory=RecordSettings)
     mail: MailSettings = field(default_factory=MailSettings)
     ami: AmiSettings = field(default_factory=AmiSettings)
     agents: Mapping[str, AgentSettings] = field(
@@ -104,6 +112,7 @@ class Config:
     gates: Mapping[str, GateSettings] = field(default_factory=dict)
     webhooks: Mapping[str, WebhookSettings] = field(default_factory=dict)
     mcp: Mapping[str, McpSettings] = field(default_factory=dict)
+    users: Mapping[str, UserSettings] = field(default_factory=dict)
     prices: Mapping[str, PriceSettings] = field(default_factory=lambda: dict(SHIPPED))
     secrets: Secrets = field(default=Secrets(), repr=False)
     origins: Mapping[tuple[str, str], str] = field(
@@ -204,6 +213,7 @@ class _Reader:
             gates=self._family("gates", {}),
             webhooks=webhooks,
             mcp=mcp,
+            users=self._family("users", {}),
             prices={**SHIPPED, **self._family("prices", {})},
             secrets=secrets,
             origins=self.origins,
@@ -219,7 +229,7 @@ class _Reader:
             return {}
         for name, content in given.items():
             section, path = f"{family}.{name}", (family, name)
-            fits = _MODEL if family == "prices" else _NAME
+            fits = _MODEL if family == "prices" else NAME
             if not isinstance(content, dict):
                 home = f", or stand in [{parent}]" if name in table(kind) else ""
                 place = f"a section [{family}.NAME]{home if parent else ''}"
@@ -282,8 +292,8 @@ class _Reader:
                 continue
             problem = about.problem(value)
             if problem:
-                long = isinstance(said, str) and "\n" in said
-                known = "" if long else f"{shown(said)} "
+                unshown = about.secret or (isinstance(said, str) and "\n" in said)
+                known = "" if unshown else f"{shown(said)} "
                 self.wrong.refuse(section, key, known + problem)
             elif key.endswith("_file") and value and place.startswith(f"{self._path}:"):
                 values[key] = str(self._folder / value)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from portero import plugins, templates
 from portero.endpoints import endpoint_string, exposed
 from portero.errors import ConfigError
+from portero.record_sections import NOWHERE
 from portero.sections import AgentSettings, is_loopback
 from portero.settings import Wrong, nearest, shown
 from portero.webhooks import check as webhookcheck
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 def check(config: Config, wrong: Wrong) -> None:
     """Say all that does not go together."""
     _check_listen(config, wrong)
+    _check_users(config, wrong)
     _check_mail(config, wrong)
+    _check_records(config, wrong)
     for name, settings in config.providers.items():
         section = f"providers.{name}" if name else "provider"
         if settings.kind:
@@ -58,10 +61,11 @@ def check_keys(config: Config, wrong: Wrong) -> None:
                 "--provider demo answers",
             )
     listen = config.listen
-    for key in ("web", "agi"):
+    for key, needed in _EXPOSED.items():
         port = getattr(listen, key)
-        if port and exposed(endpoint_string(port)) and not config.secrets.web_token:
-            wrong.of("listen", key, f"{port} {_EXPOSED}")
+        known = config.secrets.web_token or (key == "web" and config.users)
+        if port and exposed(endpoint_string(port)) and not known:
+            wrong.of("listen", key, f"{port} {needed}")
     if config.mail.user and config.mail.server and not config.secrets.mail:
         said = "needs its password: password_file, or set PORTERO_MAIL_PASSWORD"
         wrong.of("mail", "user", f"{shown(config.mail.user)} {said}")
@@ -70,12 +74,15 @@ def check_keys(config: Config, wrong: Wrong) -> None:
         wrong.of("ami", "host", f"{shown(config.ami.host)} {said}")
 
 
-_EXPOSED: Final = (
-    "can be reached by other machines, so it needs a token (PORTERO_WEB_TOKEN, or "
-    "web_token_file) and the networks that may connect (allow); or give a port alone, "
-    "which is for this machine"
-)
-
+_TOKEN: Final = "a token (PORTERO_WEB_TOKEN, or web_token_file)"
+_EXPOSED: Final = {
+    key: f"can be reached by other machines, so it needs {proof} and the networks that "
+    "may connect (allow); or give a port alone, which is for this machine"
+    for key, proof in (
+        ("web", f"a user (portero passwd NAME makes one) or {_TOKEN}"),
+        ("agi", _TOKEN),
+    )
+}
 
 _MAIL_TOOLS: Final = ("send_email_summary", "request_transcript")
 
@@ -108,10 +115,24 @@ def _check_listen(config: Config, wrong: Wrong) -> None:
         if port and port in (listen.port, listen.web if key == "agi" else ""):
             wrong.of("listen", key, f"{port} is another service's port already")
         elif endpoint and exposed(endpoint) and not allowed:
-            wrong.of("listen", key, f"{port} {_EXPOSED}")
+            wrong.of("listen", key, f"{port} {_EXPOSED[key]}")
     if listen.require_registration and not (listen.web or listen.agi):
         said = "needs web or agi, where the dialplan announces calls"
         wrong.of("listen", "require_registration", said)
+
+
+def _check_users(config: Config, wrong: Wrong) -> None:
+    tokens: dict[str, str] = {}
+    for name, user in config.users.items():
+        section = f"users.{name}"
+        refused = {(section, "password"), (section, "token")} & wrong.refused
+        if not (user.password or user.token or refused):
+            said = f"is missing, or token: portero passwd {name} makes one"
+            wrong.of(section, "password", said)
+        other = tokens.setdefault(user.token, name) if user.token else name
+        if other != name:
+            said = f"is that of [users.{other}] too: make one for each"
+            wrong.of(section, "token", said)
 
 
 def _check_mail(config: Config, wrong: Wrong) -> None:
@@ -124,6 +145,42 @@ def _check_mail(config: Config, wrong: Wrong) -> None:
     if mail.tls == "none" and not is_loopback(mail.host):
         said = '"none" is for a server on this machine: take "starttls" or "tls"'
         wrong.of("mail", "tls", said)
+
+
+def _check_records(config: Config, wrong: Wrong) -> None:
+    records = config.records
+    if os.path.isdir(records.file):
+        said = f"{shown(records.file)} is a folder: name a file in it"
+        wrong.of("records", "file", said)
+    elif records.file not in ("", NOWHERE):
+        _check_folder("file", records.file, os.path.dirname(records.file), wrong)
+    recorded = False
+    for name, agent in config.agents.items():
+        section = f"agents.{name}"
+        recorded = recorded or agent.record
+        refused = {(section, "consent"), ("agent", "consent")} & wrong.refused
+        if agent.record and not agent.consent and not refused:
+            said = "= true needs consent, which says how callers come to know of it"
+            wrong.of(section, "record", f"{said}; see docs/records.rst")
+    folder = records.recordings
+    if recorded and folder == NOWHERE:
+        wrong.of("records", "recordings", 'is "none", but an agent has record = true')
+    elif recorded and folder:
+        there = folder if os.path.exists(folder) else os.path.dirname(folder)
+        _check_folder("recordings", folder, there, wrong)
+
+
+def _check_folder(key: str, path: str, folder: str, wrong: Wrong) -> None:
+    """@param folder: Has to be writable for C{path}."""
+    if not os.path.isdir(folder):
+        said = f"but {shown(folder)} is no folder: make it, owned by portero's user"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        said = (
+            f"but {shown(folder)} cannot be written to by this user (id {os.getuid()})"
+        )
+    else:
+        return
+    wrong.of("records", key, f"is {shown(path)}, {said}")
 
 
 def _check_mail_tools(

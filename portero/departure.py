@@ -71,6 +71,11 @@ class Departure:
         """The caller pressed a key for it."""
         self.target, self.reason, self._by_key = target, reason, True
 
+    def dismiss(self, reason: str) -> None:
+        """An operator ends it: whatever was to come, the caller goes nowhere."""
+        self.failure = self.target = ""
+        self.reason, self._by_key = reason, False
+
     def stay(self) -> None:
         """There is no transfer after all."""
         if self.target:

@@ -125,6 +125,10 @@ class Digits:
             awaited.callback(keys)
 
 
+TYPED: Final = "The caller typed on the telephone."
+"""For all but the agent: which keys, as those of a card, is nobody else's business."""
+
+
 def sentence(keys: str) -> str:
     """@return: What the agent is told of a group."""
     number = keys.removesuffix(END)

@@ -1,12 +1,10 @@
-"""What the agent's tools do for one call: while it lasts, and when it is over."""
+"""What the agent's tools do for one call while it lasts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
-
-from twisted.logger import Logger
 
 from portero.agent import Agent
 from portero.assignment import Assignment
@@ -25,8 +23,6 @@ TRANSFER_CANCELLED: Final = "the transfer was cancelled before it happened"
 
 class Errands:
     """Of one call. The caller is not left in silence over them."""
-
-    log = Logger()
 
     def __init__(
         self,
@@ -65,7 +61,6 @@ class Errands:
         self._watch = watch
         self._held: list[Callable[[], None]] = []
         """Gives the agent what tools have answered while the caller is handed over."""
-        self._promises: list[Callable[[], None]] = []
 
     def begin(self, id: str, name: str, arguments: Mapping[str, Any]) -> None:
         """
@@ -113,20 +108,3 @@ class Errands:
         held, self._held = self._held, []
         for report in held:
             report()
-
-    def promise(self, do: Callable[[], None]) -> None:
-        """Call C{do} once when the call is over, which it may be already."""
-        self._promises.append(do)
-        if self._state() is State.ENDED:
-            self.keep_promises()
-
-    def keep_promises(self) -> None:
-        """The call is over. None that fails keeps another from being kept."""
-        promises, self._promises = self._promises, []
-        for do in promises:
-            try:
-                do()
-            except Exception:
-                self.log.failure(
-                    "call {call_id}: at its end", call_id=self._call.call_id
-                )

@@ -27,7 +27,7 @@ class Refused(PorteroError):
 
     def __init__(self, word: str, why: str) -> None:
         """
-        @param word: C{full}, C{stopping}, C{unhealthy}, C{over-budget},
+        @param word: C{full}, C{stopping}, C{draining}, C{unhealthy}, C{over-budget},
             C{unknown-agent}, C{not-announced}, C{forbidden} or C{bad-request}.
         """
         super().__init__(why)

@@ -48,9 +48,12 @@ HAPPENINGS: Final[Mapping[str, str]] = {
     "floor": "floor: who has it (turns.Floor)",
     "caller": "speaking: whether the caller does, as the service hears it",
     "key": "the caller pressed a key; which one is nobody's business",
-    "words": "role, item, text: the next piece of what is being said",
-    "said": "role, item, text: something said, complete, as it was understood",
-    "sounding": "item: its first frame left",
+    "words": "role, item, text: the next piece of what is being said; of the agent's, "
+    "before it is heard",
+    "said": "role, item, text: something said, complete, as it was understood; of role "
+    "system, what the agent was told about the call",
+    "sounding": "item: its first frame left; one of portero's own sounds is called "
+    "prompt NAME or sound NUMBER: NAME",
     "played_out": "item: it was heard to its end",
     "cut": "item, heard_ms, given_ms: the caller heard only so much of it",
     "turn": "turn, came_ms, sounded_ms: from the end of the caller's speech to the "
@@ -60,8 +63,10 @@ HAPPENINGS: Final[Mapping[str, str]] = {
     "tool_began": "tool, name, arguments: the agent asked for it; tool is a number",
     "tool_ended": "tool, name, result, ok, ms: what came of it",
     "service": "ready_ms: it took so long to be ready; or lost: why, and final",
-    "used": "tokens, dollars: of the call so far; counts: of this reply alone",
-    "operator": "who, did: somebody steered the call",
+    "used": "tokens, dollars: of the call so far; counts: of this reply alone, or of "
+    "writing down what the caller said",
+    "operator": "who, did, target: somebody steered the call; did is say, transfer or "
+    "hang_up, target the name of where to",
     "error": "reason: something went wrong in portero",
 }
 """What happens in a call, with the data that comes along."""
@@ -176,6 +181,24 @@ class Loss:
     """The service's own wish, in seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderReport:
+    """How a voice service does, as the conversations with it found out."""
+
+    service: str = ""
+    """Which one it is, in words."""
+    problem: str = ""
+    """As L{IVoiceProvider.health}."""
+    handshake_ms: int | None = None
+    """From the attempt to connect to the session that is ready; the last one."""
+    last_error: str = ""
+    """In words; also one of long ago."""
+    last_error_seconds: float | None = None
+    """So long ago."""
+    errors: Mapping[str, int] = field(default_factory=dict)
+    """Since the start, by a code of a few that there are."""
+
+
 class ILeg(Interface):
     """
     The caller's side of a call. It owns playout and pacing: nobody else sees a frame.
@@ -280,6 +303,9 @@ class IVoiceProvider(Interface):
         why it did not.
         """
 
+    def report() -> ProviderReport:
+        """How the service does, and did."""
+
 
 class IConversation(Interface):
     """
@@ -330,7 +356,7 @@ class IConversation(Interface):
 
 
 class IConversationEvents(Interface):
-    """What a conversation tells; provided by C{Call}."""
+    """What a conversation tells; provided by a part of C{Call}."""
 
     def ready() -> None:
         """The service took the brief; audio flows."""
@@ -412,6 +438,12 @@ class IWatchedCall(Interface):
     def snapshot() -> dict[str, Any]:
         """The call as it stands: plain values, as JSON has them."""
 
+    def seconds() -> float:
+        """How long it lasts so far; or did, when it is over."""
+
+    def figures() -> LegFigures:
+        """What its leg measured so far."""
+
     def tap(tap: Any) -> None:
         """Give an L{IAudioTap} both sides from now on."""
 
@@ -422,29 +454,59 @@ class IWatchedCall(Interface):
 class IObserver(Interface):
     """
     Watches calls and changes nothing; provided by each module of C{portero.observers}.
+    It is told in the middle of a call's work, so what it does is little, the same for
+    each happening, and nothing that waits. Who comes later gets what happens from then
+    on, also in calls of whose start it was not told.
     """
 
     def call_started(call: Any) -> None:
-        """@param call: An L{IWatchedCall}."""
+        """
+        Comes once, before all else of this call.
+
+        @param call: An L{IWatchedCall}.
+        """
 
     def call_event(happening: Happening) -> None:
-        """Something happened in a call that started."""
+        """Something happened in a call that started and has not ended."""
 
     def call_ended(record: Any, figures: LegFigures) -> None:
-        """@param record: The L{portero.record.Record} of the call."""
+        """
+        Comes once, after all else of this call, which is then no longer among those of
+        the bridge. An item that was sounding and is neither C{played_out} nor C{cut}
+        ended with the call; a tool without C{tool_ended} outlived it.
+
+        @param record: The L{portero.record.Record} of the call.
+        """
 
 
 class IOperatedCall(Interface):
-    """A call as an operator steers it. Nothing is done to one that is ending."""
+    """
+    A call as an operator steers it. C{False}: nothing was done, because the call is
+    ending, or going elsewhere already. C{who} did it is for the log and the record;
+    whoever offers this keeps the log C{portero.audit} of it.
+    """
 
     def whisper(text: str, who: str) -> bool:
-        """Tell the agent something that the caller does not hear, and have it act."""
+        """
+        Tell the agent something that the caller does not hear, and have it act. Also
+        while the voice service is being connected to: it is told later.
+        """
 
     def hand_over(target: str, name: str, who: str) -> bool:
-        """Transfer; C{target} is C{context,extension,priority}."""
+        """
+        Have the agent announce it, then hand the caller over, as when the agent does:
+        who objects to it in time stays. Without a voice service to announce it, what
+        waits to be heard is heard first.
+
+        @param target: C{context,extension,priority}, from the configuration.
+        @param name: Of that, for people.
+        """
 
     def dismiss(who: str) -> bool:
-        """Hang up, at once."""
+        """
+        Hang up at once, in every state: what waits to be heard is dropped, and where
+        the caller was to go is forgotten.
+        """
 
 
 class ITool(Interface):
@@ -472,7 +534,7 @@ class ITool(Interface):
 
 
 class ICallControl(Interface):
-    """What a tool may do to its call; provided by C{Call}."""
+    """What a tool may do to its call."""
 
     call_id: str = Attribute("The call's UUID.")
     agent: str = Attribute("The agent's name.")

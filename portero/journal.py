@@ -54,7 +54,7 @@ class Journal:
         @param state: Of the call.
         @param floor: Who has it.
         """
-        figures, tally, facts = self._figures(), self._tally, self._facts
+        figures, tally, facts = self.figures(), self._tally, self._facts
         return {
             "id": self._call_id,
             "agent": self._agent,
@@ -93,7 +93,7 @@ class Journal:
     def publish(self, watch: Watch) -> None:
         """Give those who watch the L{record}."""
         if self.record is not None:
-            watch.ended(self.record, self._figures())
+            watch.ended(self.record, self.figures())
 
     def close(self, departure: Departure) -> None:
         """The call is over: make its L{record}, and write the summary."""
@@ -113,9 +113,10 @@ class Journal:
             tokens=tally.tokens.get("total_tokens", 0),
             dollars=self.dollars,
         )
-        tally.summary(self.record, self._figures())
+        tally.summary(self.record, self.figures())
 
-    def _figures(self) -> LegFigures:
+    def figures(self) -> LegFigures:
+        """What the leg measured so far."""
         try:
             return self._leg.figures()
         except Exception:

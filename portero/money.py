@@ -79,11 +79,13 @@ class Ledger:
         self._today = today
         self._day = today()
         self._spent: dict[str, float] = {}
+        self.charged: dict[str, float] = {}
+        """By agent, in US dollars: since the start, whatever the day."""
         self._said: set[object] = set()
 
     def add(self, agent: str, dollars: float) -> None:
-        self._turn_page()
-        self._spent[agent] = self._spent.get(agent, 0.0) + dollars
+        self._enter(agent, dollars)
+        self.charged[agent] = self.charged.get(agent, 0.0) + dollars
 
     def spent(self, agent: str = "") -> float:
         """@param agent: Empty: all of them. @return: US dollars."""
@@ -100,7 +102,7 @@ class Ledger:
         self._turn_page()
         if page.day == self._day:
             for agent, dollars in page.spent.items():
-                self.add(agent, dollars)
+                self._enter(agent, dollars)
 
     def is_news(self, what: object) -> bool:
         """@return: Whether nobody has asked about this today."""
@@ -108,6 +110,10 @@ class Ledger:
         news = what not in self._said
         self._said.add(what)
         return news
+
+    def _enter(self, agent: str, dollars: float) -> None:
+        self._turn_page()
+        self._spent[agent] = self._spent.get(agent, 0.0) + dollars
 
     def _turn_page(self) -> None:
         today = self._today()

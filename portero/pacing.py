@@ -7,7 +7,7 @@ the origin, so that no tick, late or lost, can make the grid drift.
 
 from __future__ import annotations
 
-from array import array
+from math import inf
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -15,6 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from portero.histogram import Histogram
 
 PTIME: Final = 0.02
 """Seconds of audio in a frame. Asterisk does not re-frame: this reaches the phone."""
@@ -33,32 +35,20 @@ HOLE: Final = 0.06
 """Seconds without a frame from the far end that count as a hole in its audio."""
 
 
-class Lateness:
-    """How late frames left, as a histogram of 0.25 ms bins."""
+class Lateness(Histogram):
+    """How late frames left, in seconds, in bins of 0.25 ms."""
 
-    _BIN = 0.00025
-    _BINS = 200
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self._counts = array("L", bytes(array("L").itemsize * (self._BINS + 1)))
-
-    def add(self, seconds: float) -> None:
-        index = int(seconds / self._BIN)
-        self._counts[index if index < self._BINS else self._BINS] += 1
+        super().__init__(0.00025, 200)
 
     def quantile_ms(self, share: float) -> float:
         """
         @param share: For instance 0.99.
         @return: The upper edge, in ms, of the bin that holds it; 0 without frames.
         """
-        wanted, seen = share * sum(self._counts), 0
-        if not wanted:
-            return 0.0
-        index = 0
-        while seen < wanted:
-            seen += self._counts[index]
-            index += 1
-        return index * self._BIN * 1000
+        return self.quantile(share) * 1000
 
 
 class Paced(Protocol):
@@ -103,6 +93,8 @@ class MediaClock:
         self._slots: list[list[_Seat]] = [[] for _ in range(SLOTS)]
         self._behind: list[_Seat] = []
         self._seats: dict[int, _Seat] = {}
+        self._left = Lateness()
+        """Of the legs that are gone."""
         self._origin = 0.0
         self._ticked = -1
 
@@ -134,6 +126,7 @@ class MediaClock:
         if seat is None:
             return
         seat.left = True
+        self._left.include(seat.lateness)
         self._slots[seat.slot].remove(seat)
         if seat in self._behind:
             self._behind.remove(seat)
@@ -149,6 +142,18 @@ class MediaClock:
         if seat is None:
             return 0.0, 0
         return seat.lateness.quantile_ms(0.99), seat.skipped
+
+    def skipped(self, leg: Paced) -> int:
+        """@return: How many frames of a leg on the clock were given up so far."""
+        return self._seats[id(leg)].skipped
+
+    def lateness_of_all(self) -> Lateness:
+        """@return: Of all frames so far, of legs that are gone too."""
+        found = Lateness()
+        found.include(self._left)
+        for seat in self._seats.values():
+            found.include(seat.lateness)
+        return found
 
     def _start(self) -> None:
         # A new one each time: within a tick the last leg may leave, which stops the
@@ -214,9 +219,12 @@ class CallerTime:
     def __init__(self, now: float) -> None:
         self._origin = now
         self._arrived = now
+        self._duration = -inf  # of what came last; nothing did
         self._hole = HOLE
         self._delivered = 0.0
         self.filled = 0.0
+        self.jitter = 0.0
+        """Of the arrivals, smoothed (RFC 3550, 6.4.1)."""
 
     def arrived(self, now: float, duration: float) -> float:
         """
@@ -224,13 +232,19 @@ class CallerTime:
 
         @return: Silence to put before it.
         """
-        missing = -self.ahead(now) - duration
+        gap = now - self._arrived
+        missing = now - self._origin - self._delivered - duration
         filling = 0.0
-        if now - self._arrived > self._hole or missing > self._hole:
+        if gap > self._hole or missing > self._hole:
             filling = self._fill(missing)
         self._arrived = now
-        # A phone with long packets leaves long pauses between them.
-        self._hole = max(HOLE, 2 * duration + PTIME)
+        deviation = abs(gap - self._duration)
+        if deviation < HOLE:  # longer is a pause
+            self.jitter += (deviation - self.jitter) / 16
+        if duration != self._duration:
+            self._duration = duration
+            # A phone with long packets leaves long pauses between them.
+            self._hole = max(HOLE, 2 * duration + PTIME)
         self._delivered += duration
         return filling
 

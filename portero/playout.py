@@ -24,7 +24,8 @@ REMEMBERED: Final = 8
 MAX_WAITING: Final = 600.0
 """Seconds of audio that may wait; more is refused, never dropped."""
 
-Notice = tuple[Literal["sounding", "played out"], str]
+Notice = tuple[Literal["sounding", "played out", "faded"], str]
+"""And the item's name. Faded: the end of what was cut off or paused has left."""
 
 _IN_ONE_PIECE: Final = float("-inf")
 
@@ -145,6 +146,10 @@ class Playout:
     def prefill_ms(self) -> int:
         return round(self._prefill * 1000)
 
+    @property
+    def waiting_ms(self) -> int:
+        return round(self._waiting / self._per_second * 1000)
+
     def set_rate(self, rate: int) -> None:
         """
         @raise ValueError: Audio at the old rate is waiting.
@@ -217,6 +222,7 @@ class Playout:
         """
         if self._tail:
             tail, self._tail = self._tail, b""
+            self.notices.append(("faded", ""))
             return tail
         if self._paused:
             return self._silence

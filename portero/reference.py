@@ -33,6 +33,8 @@ CHAPTERS: Final = {
     "What else it may do": ("gates", "webhooks", "mail", "mcp"),
     "Voice services": ("provider", "providers"),
     "Limits and prices": ("limits", "prices"),
+    "What is kept of calls": ("records",),
+    "The page and the API": ("web", "users"),
     "Asterisk before 20.14": ("ami",),
 }
 """All sections and families, in the order of the file."""
@@ -47,6 +49,7 @@ GROUPS: Final[Mapping[tuple[str, str], str]] = {
     ("agent", "reasoning_effort"): "How it thinks, and what it remembers",
     ("agent", "interruption"): "When both speak",
     ("agent", "tools"): "What it may do",
+    ("agent", "keep_words"): "What is kept of its calls",
     ("agent", "max_calls"): "Its limits",
 }
 """By section and key: a heading that stands before it."""
@@ -63,6 +66,8 @@ FAMILY_TEXTS: Final = {
     'with provider = "NAME". They have every key of [provider], and say only what is '
     "different. The key of [provider] is not shown to another host: such a service has "
     "an api_key_file of its own.",
+    "users": "Each is a section [users.NAME], which portero passwd NAME prints. As "
+    "long as there is none, and no web token, this machine alone may do all.",
     "prices": "Each is a section [prices.MODEL]. What OpenAI's models cost is known; "
     "docs/configuration.rst has the figures. A section of yours wins.",
 }
@@ -123,6 +128,14 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "kind": "openai",
             "url": "ws://127.0.0.1:9000/v1/realtime",
             "audio_format": "pcm",
+        },
+    },
+    "users": {
+        "ana": {
+            # What nobody's password makes, so that no harm is done by it.
+            "password": "scrypt:15:8:3:beDgwmTDxvcSbXKmq8Akxg:"
+            "VQn_uTDzdkI9O9p5m__AlJLrmIUIIeLn",
+            "rights": ("read", "act", "listen"),
         },
     },
     "prices": {"gpt-realtime-2.1": asdict(SHIPPED["gpt-realtime-2.1"])},

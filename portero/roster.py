@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from twisted.internet.interfaces import IReactorTime
@@ -29,6 +29,7 @@ from portero.interfaces import (
 from portero.money import Budget, Ledger, Meter
 from portero.sections import AgentSettings
 from portero.settings import nearest
+from portero.tool_sections import TargetSettings
 from portero.toolbox import Toolbox
 
 DATA_ONLY: Final = (
@@ -48,6 +49,36 @@ class Words:
     instructions: str
     greeting: str
     farewell: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """An agent, for those who look at the house."""
+
+    name: str
+    service: str
+    """Who answers, in words."""
+    model: str
+    voice: str
+    language: str
+    tools: tuple[str, ...]
+    """By name, with the MCP servers that its service asks."""
+    max_calls: int
+    """At once; 0: as many as the house."""
+    dollars_today: float | None
+    """L{None}: its model has no price."""
+    most_per_day: float
+    """In US dollars; 0: no ceiling."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """A place where callers can be sent, for those who look at the house."""
+
+    name: str
+    description: str
+    open: bool
+    """By its hours, now. An operator may send a caller there all the same."""
 
 
 def choose(agents: Mapping[str, AgentSettings], facts: Facts) -> str:
@@ -140,6 +171,7 @@ class Roster:
         """
         self._config = config
         self._providers = providers
+        self._ledger = ledger
         self._toolboxes = {
             name: Toolbox(found, clock, config.agents[name].tool_within)
             for name, found in tools.items()
@@ -186,6 +218,83 @@ class Roster:
     def health(self, agent: str = DEFAULT) -> str:
         """@return: Empty, or why its voice service cannot be had."""
         return self._providers[agent].health()
+
+    def agents(self) -> tuple[AgentFacts, ...]:
+        """@return: All of them, in the order of the configuration."""
+        return tuple(
+            AgentFacts(
+                name,
+                self.describe(name),
+                settings.model,
+                settings.voice,
+                settings.language,
+                tuple(tool.name for tool in self._toolboxes[name].tools) + settings.mcp,
+                settings.max_calls,
+                self._spent_today(name),
+                settings.most_per_day,
+            )
+            for name, settings in self._config.agents.items()
+        )
+
+    def targets(self, agent: str = DEFAULT) -> tuple[TargetFacts, ...]:
+        """
+        @param agent: In whose time zone their hours are.
+        @return: All of them, in the order of the configuration.
+        """
+        now = self._now_at(self._config.agents[agent])
+        return tuple(
+            TargetFacts(name, target.description, _is_open(target, now))
+            for name, target in self._config.targets.items()
+        )
+
+    def place(self, target: str) -> str | None:
+        """@return: Its C{context,extension,priority}; L{None}: there is none such."""
+        found = self._config.targets.get(target)
+        return None if found is None else found.to
+
+    def providers(self) -> Mapping[str, IVoiceProvider]:
+        """
+        @return: Each once, by the name that agents call it; the one of C{[provider]}
+            by the name of its kind.
+        """
+        found: dict[str, IVoiceProvider] = {}
+        for agent, provider in self._providers.items():
+            if provider in found.values():
+                continue
+            settings = self._config.agents[agent]
+            name = settings.provider or self._config.kind_of(settings.provider)
+            if name in found:  # the demo agent, which has one for each language
+                name = f"{name} ({settings.language})"
+            found[name] = provider
+        return found
+
+    def spent(self) -> dict[str, Any]:
+        """
+        What calls have cost today, by the clock on the wall: plain values, as JSON has
+        them. In US dollars; L{None}: no model has a price; a ceiling of 0 is none.
+        """
+        agents = [
+            {
+                "agent": name,
+                "today": self._spent_today(name),
+                "most": settings.most_per_day,
+            }
+            for name, settings in self._config.agents.items()
+        ]
+        known = any(agent["today"] is not None for agent in agents)
+        return {
+            "today": round(self._ledger.spent(), 4) if known else None,
+            "most": self._config.limits.most_per_day,
+            "agents": agents,
+        }
+
+    def charged(self) -> Mapping[str, float]:
+        """@return: By agent, in US dollars: what calls cost since portero started."""
+        return self._ledger.charged
+
+    def _spent_today(self, agent: str) -> float | None:
+        priced = self._config.agents[agent].model in self._config.prices
+        return round(self._ledger.spent(agent), 4) if priced else None
 
     def assign(self, agent: str, call_id: str, facts: Facts) -> Assignment:
         """Have an agent answer a call."""
@@ -261,14 +370,20 @@ class Roster:
 
     def _menu(self, settings: AgentSettings) -> dict[str, str]:
         """A key whose target is closed leads nowhere: the agent is told of it."""
-        zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
-        now = self._now().astimezone(zone)
+        now = self._now_at(settings)
         found = {key: self._config.targets[name] for key, name in settings.menu.items()}
         return {
-            key: target.to
-            for key, target in found.items()
-            if hours.parse(target.hours).open_at(now)
+            key: target.to for key, target in found.items() if _is_open(target, now)
         }
+
+    def _now_at(self, settings: AgentSettings) -> datetime:
+        """@return: Now, in the time zone of an agent."""
+        zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
+        return self._now().astimezone(zone)
+
+
+def _is_open(target: TargetSettings, now: datetime) -> bool:
+    return hours.parse(target.hours).open_at(now)
 
 
 def _brief(

@@ -204,8 +204,9 @@ class ListenSettings:
     )
     web: str = setting(
         "",
-        "Port or endpoint of the status resource, which the dialplan asks too; empty: "
-        "none. Beyond this machine it needs a token and allow.",
+        "Port or endpoint of the page, the API and what the dialplan asks; empty: "
+        "none. Beyond this machine it needs allow, and a user or a token: "
+        "docs/access.rst.",
         number_too=True,
         example="8091",
     )
@@ -535,6 +536,20 @@ class AgentSettings:
         "",
         "The [targets.NAME] that gets the caller when a call fails; empty: the "
         "dialplan's own fallback.",
+    )
+    keep_words: bool = setting(
+        False,
+        "Keep in the records what was said, and what tools were given and answered; "
+        "else only that it was.",
+    )
+    record: bool = setting(
+        False, "Keep the sound of each call in [records] recordings. Needs consent."
+    )
+    consent: str = setting(
+        "",
+        "With record: how callers come to know: announced: they are told before; "
+        "asked: they are asked before; agreement: it is agreed in writing.",
+        choices=("", "announced", "asked", "agreement"),
     )
     max_calls: int = setting(
         0, "Of this agent at once; 0: only [listen] max_calls.", least=0, most=10000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from portero.call import Call
 from portero.errors import CannotStart, Refused
-from portero.facts import Facts
+from portero.facts import Facts, harmless
 from portero.interfaces import ILeg
 from portero.record import Record
 from portero.registry import COMES_WITHIN, Registry
@@ -30,6 +30,9 @@ ASKED_WITHIN: Final = 0.5
 """Seconds after a call within which the dialplan has asked how it ended."""
 SAY_EVERY: Final = 1.0
 """Seconds between two log lines about calls refused for the same reason."""
+
+_AUDIT: Final = Logger("portero.audit")
+"""Not of the class, whose name would take the place of that one."""
 
 
 class Bridge(MultiService):
@@ -63,6 +66,8 @@ class Bridge(MultiService):
         """By call id."""
         self.answered = 0
         self.refused = 0
+        self.refusals: Counter[str] = Counter()
+        """The same by L{Refused.word}."""
         self.stopping = False
         self.draining = False
         """It takes no new calls, until somebody says otherwise."""
@@ -128,6 +133,29 @@ class Bridge(MultiService):
         self.answered += 1
         return call
 
+    def busy(self, agent: str) -> int:
+        """@return: How many calls an agent has now."""
+        return sum(call.agent == agent for call in self._open)
+
+    def drain(self, on: bool, who: str) -> None:
+        """
+        Take no new calls, and let those under way end by themselves; or take them
+        again. It is written to the log C{portero.audit}.
+
+        @param who: Said so; for the log.
+        """
+        if on is self.draining:
+            return
+        self.draining = on
+        _AUDIT.info(
+            "operator {who}: draining {what}",
+            who=harmless(who),
+            what=f"begins: calls from now on go to their fallback; {len(self._open)} "
+            "under way"
+            if on
+            else "ends: calls are answered again",
+        )
+
     def _identify(self, call_id: str, announced: bool) -> None:
         """@raise Refused: This id may not be used, or not now."""
         if call_id in self.calls:
@@ -159,7 +187,10 @@ class Bridge(MultiService):
         if self.stopping:
             raise Refused("stopping", "portero is stopping")
         if self.draining:
-            raise Refused("draining", "an operator lets portero run empty")
+            raise Refused(
+                "draining",
+                "an operator lets portero run empty, until Drain is switched off again",
+            )
         if len(self._open) + expected >= self.max_calls:
             raise Refused(
                 "full", f"there are {self.max_calls} calls already ([listen] max_calls)"
@@ -169,7 +200,7 @@ class Bridge(MultiService):
         except UnknownAgent as error:
             raise Refused("unknown-agent", str(error)) from None
         most = self.roster.max_calls(agent)
-        busy = sum(call.agent == agent for call in self._open)
+        busy = self.busy(agent)
         if expected:
             busy += self._registry.expected(agent)
         if most and busy >= most:
@@ -184,6 +215,7 @@ class Bridge(MultiService):
     def _refuse(self, what: str, refused: Refused) -> None:
         """Say so, but not the same at every call of a flood."""
         self.refused += 1
+        self.refusals[refused.word] += 1
         now, why = self._clock.seconds(), str(refused)
         if why in self._said and now - self._said[why] < SAY_EVERY:
             self._unsaid += 1

@@ -44,6 +44,7 @@ class Setting:
     number_too: bool
     example: Any
     named_only: bool
+    secret: bool
 
     @property
     def allowed(self) -> str:
@@ -87,6 +88,7 @@ def setting(
     number_too: bool = False,
     example: Any = None,
     named_only: bool = False,
+    secret: bool = False,
 ) -> Any:
     """
     A field of a section.
@@ -96,6 +98,8 @@ def setting(
     @param number_too: A text that may be written as a bare number in the file.
     @param example: Shown in the reference, where the default says little.
     @param named_only: Has no meaning in the section that all others inherit from.
+    @param secret: No message repeats its value, as what stands there by mistake may be
+        a secret itself.
     """
     about = {
         "doc": doc,
@@ -108,10 +112,11 @@ def setting(
         "number_too": number_too,
         "example": example,
         "named_only": named_only,
+        "secret": secret,
     }
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=about)
-    return field(default=default, metadata=about)
+    return field(default=default, repr=not secret, metadata=about)
 
 
 @cache

@@ -427,10 +427,15 @@ class Talk:
 
     def hush(self) -> None:
         """Drop all that waits to be heard."""
+        self.drop()
+        self._sounds.give_up()
+
+    def drop(self) -> None:
+        """The same, but who waits for a sound to be heard is told later."""
         self._manners.release()
         self._quiet_from = 0.0
-        self._sounds.flush()
-        self._sounds.give_up()
+        for heard in self._sounds.flush():
+            self._observed.tell("cut", **heard._asdict())
 
     def give_up_sounds(self) -> None:
         """Who waits for a sound to be heard is told that it was not."""

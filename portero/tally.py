@@ -18,6 +18,8 @@ class Tally:
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
+        self.caller_turns = 0
+        """How often the caller spoke up, or pressed a key."""
         self.barge_ins = 0
         self.false_alarms = 0
         """Sounds of the caller that made a polite agent pause, and go on."""

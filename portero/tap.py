@@ -40,7 +40,7 @@ class Options(usage.Options):
         ["interface", None, None, "Address to listen on (127.0.0.1)."],
         ["provider", None, None, "Voice service: openai, or demo."],
         ["config", "c", None, "Configuration file, TOML (see conf/portero.toml)."],
-        ["web", None, None, "Port or endpoint of the status resource (none)."],
+        ["web", None, None, "Port or endpoint of the page and the API (none)."],
     ]
     compData: ClassVar[Any] = usage.Completions(
         optActions={"config": usage.CompleteFiles("*.toml")}

@@ -68,12 +68,12 @@ class Toolbox:
             end of its call: what the agent has promised is done.
         """
         began, number = self._clock.seconds(), next(self._count)
-        if watch is not None:
+        if watch:
             watch.tell(
                 "tool_began",
                 tool=number,
                 name=_name(name),
-                arguments=self._shown(name, arguments),
+                arguments=self._shown(name, arguments, ascii=False),
             )
         running = maybeDeferred(self._answer, call, name, arguments)
         running.addErrback(partial(self._failed, call.call_id, name))
@@ -121,14 +121,13 @@ class Toolbox:
     ) -> str:
         # What a tool found is the caller's business, why it refused the operator's.
         refused = value.lower().startswith((ERROR, NOT_YET))
-        words = checked.shown(value, MOST_LOGGED)[1:-1].replace('\\"', '"')
         ms = round((self._clock.seconds() - began) * 1000)
-        if watch is not None:
+        if watch:
             watch.tell(
                 "tool_ended",
                 tool=number,
                 name=_name(name),
-                result=words,
+                result=_words(" ".join(value.split()), ascii=False),
                 ok=not refused,
                 ms=ms,
             )
@@ -140,25 +139,33 @@ class Toolbox:
             caller=call.facts.caller_in_short,
             tool=_name(name),
             arguments=self._shown(name, arguments),
-            result=words if refused else "answered" if value else "done",
+            result=_words(value) if refused else "answered" if value else "done",
             ms=ms,
         )
         return value
 
-    def _shown(self, name: str, arguments: Mapping[str, Any]) -> str:
+    def _shown(
+        self, name: str, arguments: Mapping[str, Any], ascii: bool = True
+    ) -> str:
         """@return: The arguments in a line, without the private ones."""
         tool = next((tool for tool in self.tools if tool.name == name), None)
         private = getattr(tool, "private", ())
         return ", ".join(
             f"{checked.shown(key, 40)[1:-1]}="
-            f"{'...' if key in private else checked.shown(arguments[key])}"
-            for key in arguments
+            f"{'...' if key in private else checked.shown(value, ascii=ascii)}"
+            for key, value in arguments.items()
         )[:MOST_LOGGED]
 
 
 def _name(name: str) -> str:
     """@return: As the model gave it, fit for a line."""
     return checked.shown(name, 40)[1:-1]
+
+
+def _words(answer: str, ascii: bool = True) -> str:
+    """@return: In a line, cut."""
+    shown = checked.shown(answer, MOST_LOGGED, ascii)
+    return shown[1:-1].replace('\\"', '"')
 
 
 def _late(name: str, value: object, within: float) -> str:

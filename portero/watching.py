@@ -5,6 +5,7 @@ wrong is logged, and neither a call nor another observer notices.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -22,17 +23,24 @@ class Watchers:
 
     def __init__(self) -> None:
         self._observers: tuple[IObserver, ...] = ()
+        self._failures: Counter[int] = Counter()
+        """Of each observer, by its C{id()}."""
 
     def __bool__(self) -> bool:
         return bool(self._observers)
 
     def add(self, observer: IObserver) -> None:
-        """It is told of what happens from now on."""
+        """
+        It is told of what happens from now on, after those who came before it. Of calls
+        under way it has missed the beginning.
+        """
+        self.remove(observer)
         self._observers = (*self._observers, observer)
 
     def remove(self, observer: IObserver) -> None:
         """It is told nothing more; if it ever was."""
         self._observers = tuple(one for one in self._observers if one is not observer)
+        self._failures.pop(id(observer), None)
 
     def tell(self, say: Callable[[IObserver], None]) -> None:
         """@param say: Tells one of them."""
@@ -40,7 +48,22 @@ class Watchers:
             try:
                 say(observer)
             except Exception:
-                self.log.failure("an observer failed: {observer}", observer=observer)
+                self._failed(observer)
+
+    def _failed(self, observer: IObserver) -> None:
+        """
+        Within an C{except} clause. One that fails does so at all that happens: it is
+        spoken of at the first, the tenth, the hundredth time.
+        """
+        self._failures[id(observer)] += 1
+        times = self._failures[id(observer)]
+        if times == 10 ** (len(str(times)) - 1):
+            self.log.failure(
+                "an observer of calls failed{times}; calls go on without it: "
+                "{observer}",
+                times=f" {times} times by now" if times > 1 else "",
+                observer=observer,
+            )
 
 
 class Watch:
@@ -51,9 +74,16 @@ class Watch:
         self._watchers = watchers
         self._clock = clock
         self._origin = clock.seconds()
+        self._is_on = False
+        """It has started and not ended: what comes before or after is told nobody."""
+
+    def __bool__(self) -> bool:
+        """Whether anybody looks."""
+        return self._is_on and bool(self._watchers)
 
     def started(self, call: IWatchedCall) -> None:
         """The call was accepted. Comes before all else."""
+        self._is_on = True
         self._watchers.tell(lambda observer: observer.call_started(call))
 
     def tell(self, kind: str, **data: Any) -> None:
@@ -61,11 +91,13 @@ class Watch:
         @param kind: One of L{portero.interfaces.HAPPENINGS}.
         @param data: As that says; plain values, as JSON has them.
         """
-        if self._watchers:
+        if self:
             at = self._clock.seconds() - self._origin
             happening = Happening(self._call_id, kind, round(at, 3), data)
             self._watchers.tell(lambda observer: observer.call_event(happening))
 
     def ended(self, record: Record, figures: LegFigures) -> None:
         """The call is over. Nothing comes after that."""
-        self._watchers.tell(lambda observer: observer.call_ended(record, figures))
+        if self._is_on:
+            self._is_on = False
+            self._watchers.tell(lambda observer: observer.call_ended(record, figures))

@@ -14,6 +14,7 @@ from twisted.application.strports import service as listening
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.web.resource import IResource
 
 from portero import plugins
 from portero.agi import AgiFactory
@@ -24,17 +25,26 @@ from portero.endpoints import endpoint_string
 from portero.errors import ConfigError
 from portero.greeting import Shelf
 from portero.interfaces import ITool, IVoiceProvider
+from portero.lag import ReactorLag
 from portero.mail.folder import MailFolder
 from portero.mail.queue import MailQueue, Server, by_smtp
 from portero.money import Ledger
+from portero.observers.house import House
+from portero.observers.metrics import Metrics
+from portero.observers.story import Story
 from portero.pacing import MediaClock
 from portero.reception import Reception
+from portero.records.keeping import Keeping
 from portero.roster import Roster
 from portero.sections import AgentSettings
 from portero.service import Bridge, Listener
 from portero.simulator import Simulator
 from portero.spending import SpendingFile
-from portero.web.site import StatusSite
+from portero.web import api_v1, login, status
+from portero.web.access import Access
+from portero.web.metrics import MetricsResource
+from portero.web.page import page
+from portero.web.site import PorteroSite, Root
 
 AT_ONCE: Final = ("max_calls", "require_registration")
 """Of C{[listen]}: what needs no restart."""
@@ -53,6 +63,8 @@ class Wiring:
         self._shelf = Shelf()
         self._demos: dict[str, Simulator] = {}
         self._config = Config()
+        self._access: Access | None = None
+        self._keeping: Keeping | None = None
         self._pbx: Manager | None = None
         self._mail: MailQueue | None = None
 
@@ -81,18 +93,22 @@ class Wiring:
             mail = self._mail_queue(config)
             mail.use(Server.of(config.mail, config.secrets.mail))
             bridge.runs_on(mail)
+        keeping = self._keeping = Keeping(config, reactor, self._state_folder)
+        keeping.begin(bridge)
         allow = [ip_network(network) for network in listen.allow]
         reception = Reception(bridge, config.secrets.web_token)
+        media = MediaClock(reactor)
         # Beneath the calls, so that the last one can still be asked about.
         if listen.web:
-            site = StatusSite(bridge, reception, allow)
+            root = self._root(config, bridge, reception, media, keeping)
+            site = PorteroSite(root, lambda peer: reception.admits(peer, allow))
             bridge.runs_on(self._listener("the status resource", "web", config, site))
         if listen.agi:
             agi = AgiFactory(reception, allow)
             bridge.runs_on(self._listener("FastAGI", "agi", config, agi))
         transport = plugins.find("transports", "audiosocket")(
             reactor,
-            MediaClock(reactor),
+            media,
             allow=allow,
             downlink_rate=listen.downlink_rate,
             prebuffer_frames=listen.prebuffer_frames,
@@ -117,6 +133,8 @@ class Wiring:
         running = set(self._demos)
         # Without a server, what waits goes where it went.
         mail = self._mail_queue(config) if config.mail.server else None
+        if self._keeping is not None:
+            self._keeping.check(config)
         roster = self._roster(config)
         if mail is not None:
             mail.use(Server.of(config.mail, config.secrets.mail))
@@ -128,6 +146,10 @@ class Wiring:
         bridge.max_calls = config.listen.max_calls
         bridge.require_registration = config.listen.require_registration
         bridge.stop_within = config.limits.stop_within
+        if self._access is not None:
+            self._access.use(config.users, config.web.hosts)
+        if self._keeping is not None:
+            self._keeping.use(config)
         before, self._config = self._config, config
         self._verify()
         self.log.info(
@@ -150,6 +172,50 @@ class Wiring:
                 "[listen] {changed}: changed, which takes a restart",
                 changed=", ".join(changed),
             )
+
+    def _root(
+        self,
+        config: Config,
+        bridge: Bridge,
+        reception: Reception,
+        media: MediaClock,
+        keeping: Keeping,
+    ) -> Root:
+        access = self._access = Access(
+            self._reactor,
+            self._in_thread,
+            config.users,
+            config.secrets.web_token,
+            config.web.hosts,
+        )
+        lag = ReactorLag(self._reactor)
+        bridge.runs_on(lag)
+        story, house = Story(), House(bridge, lag)
+        metrics = Metrics(bridge, media, lag)
+        archive = keeping.archive(bridge, story, self._in_thread)
+        for observer in (story, archive, house, metrics):
+            bridge.watchers.add(observer)
+        browsers = plugins.find("transports", "browser")(
+            self._reactor,
+            media,
+            prebuffer_frames=config.listen.prebuffer_frames,
+            queue_frames=config.listen.queue_frames,
+        )
+        talk = browsers.resource(bridge.accept, bridge.announce)
+        api = api_v1.make(
+            *(bridge, access, house, story, archive, talk),
+            *(self._reactor, self._in_thread),
+        )
+        children: dict[str, IResource] = {
+            **page(),
+            **status.resources(bridge, reception, access, lag.problem),
+            "metrics": MetricsResource(access, metrics),
+            "api/v1": api,
+            **{f"api/v1/{path}": one for path, one in login.resources(access).items()},
+        }
+        for path in ("register", "next"):
+            children[f"api/v1/{path}"] = children[path]
+        return Root(access, children)
 
     def _listener(self, what: str, key: str, config: Config, factory: Any) -> IService:
         endpoint = endpoint_string(getattr(config.listen, key))
@@ -189,6 +255,8 @@ class Wiring:
         """What is not as it should be, though calls work."""
         if self._pbx is not None:
             self._pbx.verify()
+        if self._keeping is not None:
+            self._keeping.verify()
         config = self._config
         ceilings = [agent.most_per_day for agent in config.agents.values()]
         if any([*ceilings, config.limits.most_per_day]) and not self._spending_file(

@@ -29,6 +29,7 @@ from portero.interfaces import (
     IVoiceProvider,
     IWatchedCall,
     LegFigures,
+    ProviderReport,
     Said,
 )
 from portero.money import Budget, Ledger, Meter
@@ -245,6 +246,9 @@ class FakeProvider(Recorder):
 
     def health(self) -> str:
         return ""
+
+    def report(self) -> ProviderReport:
+        return ProviderReport("a fake", self.health())
 
 
 @implementer(ITool)
@@ -466,7 +470,7 @@ class Story:
         """The agent's goodbye sounds."""
         self.waiting()
         self.service.reply("goodbye")
-        self.call.end_after_speech("the agent hung up")
+        self.call.control.end_after_speech("the agent hung up")
         return self
 
     def caller_speaks(self, seconds: float = 1.0) -> None:

@@ -8,7 +8,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
-from portero.interfaces import ILegEvents
+from portero.interfaces import IAudioTap, ILegEvents
 
 
 class FakeTransport(StringTransport):
@@ -87,3 +87,20 @@ class FakeLegEvents:
 
     def gone(self, reason: str, in_order: bool) -> None:
         self.told.append(("gone", reason, in_order))
+
+
+@implementer(IAudioTap)
+class FakeTap:
+    """Keeps both sides of what it was given."""
+
+    def __init__(self) -> None:
+        self.caller: list[bytes] = []
+        self.agent: list[bytes] = []
+        self.rates: list[tuple[int, int]] = []
+
+    def frame(
+        self, caller: bytes, caller_rate: int, agent: bytes, agent_rate: int
+    ) -> None:
+        self.caller.append(caller)
+        self.agent.append(agent)
+        self.rates.append((caller_rate, agent_rate))

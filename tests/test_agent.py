@@ -49,7 +49,7 @@ class AgentTests(SynchronousTestCase):
             noise_gate=noise_gate,
             at_pause=lambda: self.pause,
             post=self.posted.append,
-            events=Story().call,
+            events=lambda: Story().identified().service.events,
             watch=unwatched(),
         )
 

@@ -53,7 +53,7 @@ class TimeTests(CallCase):
     def test_a_call_that_ends_anyway_is_let_alone(self) -> None:
         story = self.story(drain_within=90.0)
         story.service.speak("bye", 30.0)
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         story.clock.advance(50.0)
         self.assertEqual(self.warnings(story), [])
 

@@ -47,10 +47,13 @@ class AnnouncementTests(SynchronousTestCase):
     def test_an_ipv6_address_is_in_brackets(self) -> None:
         self.assertIn("${UUID()},[::1]:8089", self.said(interface="::1"))
 
-    def test_says_where_the_status_is(self) -> None:
-        self.assertIn("http://127.0.0.1:8091/calls", self.said(web="8091"))
-        self.assertIn("Status: unix:/run/s", self.said(web="unix:/run/s"))
-        self.assertNotIn("Status", self.said())
+    def test_says_where_the_page_is(self) -> None:
+        self.assertIn("browser: http://127.0.0.1:8091/\n", self.said(web="8091"))
+        self.assertIn("browser: unix:/run/s\n", self.said(web="unix:/run/s"))
+        said = self.said(web="ssl:8443:privateKey=key.pem:certKey=cert.pem")
+        self.assertIn("browser: https://ADDRESS:8443/\n", said)
+        self.assertIn("browser: http://ADDRESS:8091/\n", self.said(web="tcp:8091"))
+        self.assertNotIn("browser", self.said())
 
     def test_names_each_agent_and_the_calls_it_answers(self) -> None:
         agents = {
@@ -101,3 +104,23 @@ class WarningTests(SynchronousTestCase):
         self.assertEqual(self.warned(config), [])
         path.unlink()  # the environment had the key
         self.assertEqual(self.warned(config), [])
+
+    def test_a_page_that_others_reach_without_encryption_is_warned_of(self) -> None:
+        self.patch(websocket, "USES_NVX", True)
+        for web, count in (
+            *(("", 0), ("8091", 0), ("unix:/run/s", 0), ("tcp:8091", 1)),
+            *(("tcp:8091:interface=127.0.0.1", 0), ("haproxy:tcp:8091", 1)),
+        ):
+            warned = self.warned(Config(ListenSettings(web=web)))
+            self.assertEqual(len(warned), count, web)
+        self.assertIn("docs/access.rst", warned[0])
+
+    def test_a_private_key_open_to_all_is_warned_of(self) -> None:
+        self.patch(websocket, "USES_NVX", True)
+        path = Path(self.mktemp())
+        path.write_text("a key")
+        web = f"ssl:8443:interface=127.0.0.1:privateKey={path}:certKey=cert.pem"
+        for mode, count in ((0o644, 1), (0o640, 0)):
+            path.chmod(mode)
+            warned = self.warned(Config(ListenSettings(web=web)))
+            self.assertEqual(len(warned), count)

@@ -19,6 +19,7 @@ from portero.call import Call
 from portero.callstate import State
 from portero.facts import Facts
 from portero.interfaces import (
+    HAPPENINGS,
     ICallControl,
     IConversation,
     IConversationEvents,
@@ -52,8 +53,8 @@ class FakeTests(SynchronousTestCase):
             (ITool, story.tool),
             (IPbxControl, FakePbx()),
             (ILegEvents, story.call),
-            (IConversationEvents, story.call),
-            (ICallControl, story.call),
+            (IConversationEvents, story.service.events),
+            (ICallControl, story.call.control),
         ):
             self.assertTrue(verifyObject(interface, thing))
 
@@ -177,7 +178,7 @@ class LifeTests(CallCase):
 
     def test_nothing_that_happens_meanwhile_moves_the_cap(self) -> None:
         story = Story(drain_within=20.0, reply_within=8.0).speaking(15.0)
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         with self.ends(story):
             story.clock.advance(15.0)
             story.service.events.lost(DROPPED)
@@ -270,7 +271,7 @@ class ConnectingTests(CallCase):
         story = Story().greeted()
         story.service.events.lost(DROPPED)
         with self.ends(story):
-            story.call.end_after_speech("the agent hung up")
+            story.call.control.end_after_speech("the agent hung up")
 
 
 class GoodbyeTests(CallCase):
@@ -298,7 +299,7 @@ class GoodbyeTests(CallCase):
     def test_the_rest_of_it_may_still_come(self) -> None:
         story = Story().waiting()
         story.service.speak("bye", 0.5)
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         story.service.speak("bye", 0.5)
         story.leg.play_out()
         self.assertIs(story.call.state, State.DRAINING)
@@ -312,7 +313,7 @@ class GoodbyeTests(CallCase):
         for loss in (DROPPED, Loss("no credit", final=True)):
             story = Story().waiting()
             story.service.speak("bye", 0.5)
-            story.call.end_after_speech("the agent hung up")
+            story.call.control.end_after_speech("the agent hung up")
             with self.ends(story):
                 story.service.events.lost(loss)
                 self.assertEqual(story.leg.count("hang_up"), 0)
@@ -322,14 +323,14 @@ class GoodbyeTests(CallCase):
     def test_a_service_lost_before_any_of_it_came_ends_the_call(self) -> None:
         story = Story().waiting()
         story.service.events.tool_called("t1", "look_up", {})
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         with self.ends(story):
             story.service.events.lost(DROPPED)
             story.tool.answer.callback("42")
 
     def test_a_service_that_stalls_in_it_ends_the_call_before_the_cap(self) -> None:
         story = Story(reply_within=4.0, drain_within=60.0).speaking(1.0)
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         with self.ends(story):
             story.clock.advance(5.1)
             story.leg.play_out()
@@ -371,7 +372,7 @@ class FaultTests(CallCase):
         story.call.caller_audio(bytes(320))
         story.service.events.ready()
         story.service.reply("more")
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         story.leg.play_out()
         story.clock.advance(30.0)
         story.leg.play_out()
@@ -475,6 +476,16 @@ class FaultTests(CallCase):
             with self.ends(story):
                 self.live(story)
 
+    def test_a_sound_that_cannot_be_played_was_not_heard(self) -> None:
+        story = Story().greeted()
+        story.leg.breaks.add("play")
+        with self.ends(story):
+            heard = story.call.control.play("beep", 8000, bytes(160))
+            self.assertIs(self.successResultOf(heard), False)
+            story.clock.advance(20.0)
+        self.assertEqual(story.call.failure, "internal error")
+        self.assertTrue(self.flushLoggedErrors(Broken))
+
     def test_a_fault_is_one_log_line_with_the_call_id(self) -> None:
         story = Story().greeted()
         story.service.breaks.add("send_audio")
@@ -525,6 +536,9 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
                 "hang up",
                 "transfer",
                 "cancel transfer",
+                "whisper",
+                "hand over",
+                "dismiss",
                 "transfer tool",
                 "cancel tool",
                 "sound",
@@ -544,8 +558,9 @@ BEGINNINGS: tuple[list[Step], ...] = (
     [],
     [("ready", ""), ("speak", "a"), ("done", "a"), ("ended", "")],
     [("ready", ""), ("speak", "a"), ("transfer tool", "a"), ("ended", "")],
+    [("ready", ""), ("speak", "a"), ("done", "a"), ("hand over", "")],
 )
-"""Chance alone seldom comes far: in the last one the caller is being handed over."""
+"""Chance alone seldom comes far: in the last two the caller is being handed over."""
 
 
 class AnyCall:
@@ -599,21 +614,29 @@ class AnyCall:
         elif kind == "answer" and not story.tool.answer.called:
             story.tool.answer.callback(value)
         elif kind == "hang up":
-            story.call.end_after_speech("the agent hung up")
+            story.call.control.end_after_speech("the agent hung up")
         elif kind == "transfer":
-            story.call.transfer("house,100,1", "transferred to sales")
+            story.call.control.transfer("house,100,1", "transferred to sales")
         elif kind == "cancel transfer":
-            story.call.cancel_transfer()
+            story.call.control.cancel_transfer()
         elif kind == "sound":
-            story.call.play(value, 8000, bytes(160)).addCallback(self.heard.append)
+            story.call.control.play(value, 8000, bytes(160)).addCallback(
+                self.heard.append
+            )
             self.sounds += 1
         elif kind == "collect":
-            story.call.collect_digits(4, 5.0).addCallback(self.typed.append)
+            story.call.control.collect_digits(4, 5.0).addCallback(self.typed.append)
             self.collected += 1
         elif kind == "fetched" and not self.pbx.done.called:
             self.pbx.done.callback(value == "a")
         elif kind == "stop":
             story.call.stop()
+        elif kind == "whisper":
+            story.call.whisper(value, "Ana")
+        elif kind == "hand over":
+            story.call.hand_over("house,100,1", "sales", "Ana")
+        elif kind == "dismiss":
+            story.call.dismiss("Ana")
 
     LEG: ClassVar[dict[str, Callable[[AnyCall, str], None]]] = {
         "audio": lambda self, _: self.story.call.caller_audio(bytes(320)),
@@ -689,6 +712,7 @@ class AnyCallTests(CallCase):
             self.assertEqual(len(story.over), 1)
         self.check_over(story, [formatEvent(event) or "" for event in events])
         self.check_record(story.call.record)
+        self.check_seen(story)
         self.assertEqual(len(any_call.heard), any_call.sounds)
         self.assertEqual(len(any_call.typed), any_call.collected)
 
@@ -702,3 +726,13 @@ class AnyCallTests(CallCase):
         }
         self.assertEqual(record.next, places[record.outcome])
         self.assertTrue(record.reason)
+
+    def check_seen(self, story: Story) -> None:
+        """Who watches sees a call that begins once and ends once, and no key."""
+        seen = story.seen
+        self.assertEqual((len(seen.started), len(seen.ended)), (1, 1))
+        self.assertIs(seen.ended[0][0], story.call.record)
+        self.assertEqual(seen.of("state")[-1].data["state"], "ended")
+        self.assertLessEqual({one.kind for one in seen.happened}, set(HAPPENINGS))
+        for one in seen.of("said"):
+            self.assertNotIn("typed 5", one.data["text"])

@@ -218,7 +218,7 @@ class TransferTests(CallCase):
 
     def test_of_two_in_a_reply_the_first_counts(self) -> None:
         story = self.asked()
-        story.call.transfer("evil,900,1", "transferred to evil")
+        story.call.control.transfer("evil,900,1", "transferred to evil")
         with self.ends(story):
             self.finish(story)
         self.assertEqual(record(story).next, SALES)
@@ -227,8 +227,8 @@ class TransferTests(CallCase):
     def test_who_was_promised_one_is_not_dropped_by_a_hang_up_beside_it(self) -> None:
         story = Story().waiting()
         story.service.speak("one moment", 2.0)
-        story.call.end_after_speech("the agent hung up")
-        story.call.transfer(SALES, "transferred to sales")
+        story.call.control.end_after_speech("the agent hung up")
+        story.call.control.transfer(SALES, "transferred to sales")
         with self.ends(story):
             self.finish(story)
         self.assertEqual(record(story).next, SALES)
@@ -237,7 +237,7 @@ class TransferTests(CallCase):
     def test_after_the_end_it_is_nobodys(self) -> None:
         story = Story().greeted()
         story.leg.drop()
-        story.call.transfer(SALES, "transferred to sales")
+        story.call.control.transfer(SALES, "transferred to sales")
         self.assertEqual(record(story).next, "")
         self.assertEqual(story.call.reason, "caller hung up")
 
@@ -245,7 +245,7 @@ class TransferTests(CallCase):
         story = Story().greeted()
         story.service.events.lost(DROPPED)
         with self.ends(story):
-            story.call.transfer(SALES, "transferred to sales")
+            story.call.control.transfer(SALES, "transferred to sales")
         self.assertEqual(record(story).next, SALES)
 
 
@@ -292,7 +292,7 @@ class RedirectTests(CallCase):
     def transferring(self, **given: Any) -> Story:
         given = {"pbx": self.pbx, "facts": CHANNEL, "fallback": DESK, **given}
         story = Story(**given).draining()
-        story.call.transfer(SALES, "transferred to sales")
+        story.call.control.transfer(SALES, "transferred to sales")
         return story
 
     def test_the_caller_is_fetched_before_the_line_drops(self) -> None:

@@ -27,7 +27,12 @@ from portero import backoff, prompts, sounds
 from portero.audio import level_dbfs
 from portero.call import Call
 from portero.config import DEFAULT, Config
-from portero.interfaces import Brief, IConversationEvents, IVoiceProvider
+from portero.interfaces import (
+    Brief,
+    IConversationEvents,
+    IVoiceProvider,
+    ProviderReport,
+)
 from portero.money import Ledger
 from portero.pacing import PTIME, MediaClock
 from portero.playout import Playout
@@ -116,6 +121,9 @@ class TwoServices:
 
     def health(self) -> str:
         return ""
+
+    def report(self) -> ProviderReport:
+        return ProviderReport()
 
 
 def sockets() -> int:

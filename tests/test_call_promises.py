@@ -13,7 +13,7 @@ class PromiseTests(SynchronousTestCase):
         self.kept: list[tuple[str, float]] = []
 
     def promise(self, name: str = "a") -> None:
-        call = self.story.call
+        call = self.story.call.control
         call.at_end(lambda: self.kept.append((name, call.seconds())))
 
     def test_each_is_kept_once_and_not_before_the_end(self) -> None:
@@ -28,7 +28,7 @@ class PromiseTests(SynchronousTestCase):
     def test_it_is_kept_before_the_call_is_let_go(self) -> None:
         """portero does not stop before that, so it is done also when it stops."""
         seen: list[int] = []
-        self.story.call.at_end(lambda: seen.append(len(self.story.over)))
+        self.story.call.control.at_end(lambda: seen.append(len(self.story.over)))
         self.story.leg.drop()
         self.assertEqual(seen, [0])
 
@@ -40,10 +40,10 @@ class PromiseTests(SynchronousTestCase):
         self.assertEqual(self.kept, [("a", 5.0)])
 
     def test_all_that_was_said_is_known_by_then(self) -> None:
-        call = self.story.call
+        call = self.story.call.control
         said: list[str] = []
         call.at_end(lambda: said.extend(each.text for each in call.said()))
-        call.transcript("user", "Goodbye.", "item")
+        self.story.service.events.transcript("user", "Goodbye.", "item")
         self.story.leg.drop()
         self.assertEqual(said, ["Goodbye."])
 
@@ -51,7 +51,7 @@ class PromiseTests(SynchronousTestCase):
         def fail() -> None:
             raise Broken
 
-        self.story.call.at_end(fail)
+        self.story.call.control.at_end(fail)
         self.promise()
         self.story.leg.drop()
         self.assertEqual(len(self.kept), 1)

@@ -120,7 +120,7 @@ class ChangeOfMindTests(TransferCase):
         story = self.asked()
         with self.ends(story):
             story.leg.play_out()
-        self.assertFalse(story.call.cancel_transfer())
+        self.assertFalse(story.call.control.cancel_transfer())
         self.went(story)
 
     def test_nor_while_an_old_asterisk_fetches_the_caller(self) -> None:
@@ -128,7 +128,7 @@ class ChangeOfMindTests(TransferCase):
         story = self.asked(pbx=pbx, facts=Facts(channel="PJSIP/100-00000001"))
         with self.ends(story):
             story.leg.play_out()
-            self.assertFalse(story.call.cancel_transfer())
+            self.assertFalse(story.call.control.cancel_transfer())
             pbx.done.callback(True)
         self.assertEqual(pbx.of("redirect"), [("PJSIP/100-00000001", SALES)])
         self.went(story)
@@ -216,7 +216,7 @@ class WaitingTests(TransferCase):
         story = self.asked()
         with self.ends(story):
             story.call.stop()
-            self.assertFalse(story.call.cancel_transfer())
+            self.assertFalse(story.call.control.cancel_transfer())
             story.leg.play_out()
         self.went(story)
 
@@ -251,7 +251,9 @@ class ResultTests(TransferCase):
 
     def test_of_two_transfers_the_first_counts_and_the_second_is_told(self) -> None:
         story = self.asked()
-        self.assertFalse(story.call.transfer("evil,900,1", "transferred to evil"))
+        self.assertFalse(
+            story.call.control.transfer("evil,900,1", "transferred to evil")
+        )
         self.call_tool(story, "t2", "transfer", target="sales")
         story.service.events.reply_ended(1, "")
         self.cancelled(story, "t3")
@@ -260,7 +262,7 @@ class ResultTests(TransferCase):
 
     def test_a_hang_up_beside_it_does_not_drop_the_caller(self) -> None:
         story = self.asked()
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         with self.ends(story):
             story.leg.play_out()
         self.went(story)
@@ -300,7 +302,7 @@ class SoundTests(TransferCase):
 
     def test_a_sound_of_a_tool_is_waited_for_in_order(self) -> None:
         story = Story().speaking()
-        heard = story.call.play("gong", 8000, self.PCM)
+        heard = story.call.control.play("gong", 8000, self.PCM)
         story.service.events.agent_done("reply")
         story.service.events.reply_ended(1, "")
         self.assertNoResult(heard)
@@ -310,22 +312,22 @@ class SoundTests(TransferCase):
 
     def test_it_was_not_heard_if_it_was_cut_refused_or_too_late(self) -> None:
         story = Story().speaking()
-        heard = story.call.play("gong", 8000, self.PCM)
+        heard = story.call.control.play("gong", 8000, self.PCM)
         story.service.events.caller_started()
         self.assertFalse(self.successResultOf(heard), "cut with the agent's words")
         story.leg.full = True
-        heard = story.call.play("gong", 8000, self.PCM)
+        heard = story.call.control.play("gong", 8000, self.PCM)
         self.assertFalse(self.successResultOf(heard), "as much waits as may")
         story.leg.full = False
-        heard = story.call.play("gong", 8000, self.PCM)
+        heard = story.call.control.play("gong", 8000, self.PCM)
         story.leg.drop()
         self.assertFalse(self.successResultOf(heard), "the caller hung up")
-        heard = story.call.play("gong", 8000, self.PCM)
+        heard = story.call.control.play("gong", 8000, self.PCM)
         self.assertFalse(self.successResultOf(heard), "nobody is there")
 
     def test_it_comes_at_the_rate_of_the_line(self) -> None:
         story = Story().greeted()
-        story.call.play("gong", 16000, bytes(32000))
+        story.call.control.play("gong", 16000, bytes(32000))
         ((_, pcm),) = story.leg.of("play")[-1:]
         self.assertLess(abs(len(pcm) - 16000), 100)
 
@@ -334,11 +336,11 @@ class SoundTests(TransferCase):
             story = Story().greeted()
             story.leg.on[name] = story.leg.drop
             with self.ends(story):
-                heard = story.call.play("gong", 8000, self.PCM)
+                heard = story.call.control.play("gong", 8000, self.PCM)
             self.assertFalse(self.successResultOf(heard))
 
     def test_a_tool_sees_what_was_said(self) -> None:
         story = Story().talking()
         story.service.events.transcript("user", "Is Ana there?", "i1")
-        (said,) = story.call.said()
+        (said,) = story.call.control.said()
         self.assertEqual((said.role, said.text), ("user", "Is Ana there?"))

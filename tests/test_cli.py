@@ -113,7 +113,7 @@ class CliTests(SynchronousTestCase):
         for text, expected in [
             ("[listen]\nprot = 1\n[listn]", "did you mean port?"),
             ('[listen]\ninterface = "0.0.0.0"', "--allow 192.168.1.10/32"),
-            ('[listen]\nweb = "tcp:80"', "needs a token"),
+            ('[listen]\nweb = "tcp:80"', "needs a user"),
             ('[provider]\nkind = "opneai"', "did you mean openai?"),
             ('[provider]\nkind = "acme.voice:P"', "cannot be loaded"),
             ('[provider]\nkind = "openai"\nca_file = "/no/such.pem"', "/no/such.pem"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import TimeoutError
@@ -74,6 +75,24 @@ class DepartureTests(SynchronousTestCase):
         found.because("nobody was speaking")
         found.stay()
         self.check(found, Outcome.WELL, "nobody was speaking", "")
+
+    def test_who_is_hung_up_on_goes_nowhere_whatever_was_before(self) -> None:
+        def choose(found: Departure) -> None:
+            found.choose(SALES, "the caller pressed 1")
+            found.fail("no credit")
+
+        befores: tuple[Callable[[Departure], object], ...] = (
+            lambda found: found.because("the agent hung up"),
+            lambda found: found.fail("no credit"),
+            lambda found: found.transfer(SALES, "transferred to sales"),
+            choose,
+        )
+        for before in befores:
+            found = self.departure()
+            before(found)
+            found.dismiss("Ana hung up")
+            found.because("agent hung up")
+            self.check(found, Outcome.WELL, "Ana hung up", "")
 
     def test_a_fault_stands_before_a_target_unless_the_caller_chose_that(self) -> None:
         found = self.departure()

@@ -227,20 +227,20 @@ class CallKeysTests(CallCase):
     def test_a_tool_takes_keys_and_tells_the_agent_what_came_of_it(self) -> None:
         story = Story(menu=MENU).greeted()
         found: list[str] = []
-        story.call.collect_digits(4, 20.0).addCallback(found.append)
+        story.call.control.collect_digits(4, 20.0).addCallback(found.append)
         press(story, "0815")
         self.assertEqual(found, ["0815"])
         self.assertEqual(story.service.of("add_text"), [])
-        self.assertEqual(story.call.said(), ())
+        self.assertEqual(story.call.control.said(), ())
         asked = story.service.count("ask")
-        story.call.inform("It is open.")
+        story.call.control.inform("It is open.")
         self.assertEqual(story.service.of("add_text"), [("system", "It is open.")])
         self.assertEqual(story.service.count("ask"), asked + 1)
 
     def test_the_time_for_the_first_key_begins_when_the_agent_has_asked(self) -> None:
         story = Story().waiting()
         found: list[str] = []
-        story.call.collect_digits(4, 5.0).addCallback(found.append)
+        story.call.control.collect_digits(4, 5.0).addCallback(found.append)
         story.service.reply("type it", 4.0)
         story.clock.advance(4.0)
         story.leg.play_out()
@@ -252,12 +252,12 @@ class CallKeysTests(CallCase):
     def test_the_end_of_the_call_ends_a_collection(self) -> None:
         story = Story().greeted()
         found: list[str] = []
-        story.call.collect_digits(4, 20.0).addCallback(found.append)
+        story.call.control.collect_digits(4, 20.0).addCallback(found.append)
         with self.ends(story):
             story.leg.drop()
         self.assertEqual(found, [""])
         after: list[str] = []
-        story.call.collect_digits(4, 20.0).addCallback(after.append)
+        story.call.control.collect_digits(4, 20.0).addCallback(after.append)
         self.assertEqual(after, [""])
 
 
@@ -316,7 +316,7 @@ class MenuTests(CallCase):
     def test_the_callers_choice_stands_before_the_agents(self) -> None:
         story = Story(menu=MENU).waiting()
         story.service.speak("one moment", 2.0)
-        story.call.transfer(SALES, "transferred to sales")
+        story.call.control.transfer(SALES, "transferred to sales")
         self.assertEqual(self.chooses(story).next, OFFICE)
 
     def test_an_old_asterisk_fetches_the_caller_for_it(self) -> None:

@@ -24,7 +24,7 @@ class ErrandTests(CallCase):
         """It looks something up while the caller is handed over."""
         story = self.story()
         story.service.speak("one moment", 9.0)
-        self.assertTrue(story.call.transfer(SALES, "transferred to sales"))
+        self.assertTrue(story.call.control.transfer(SALES, "transferred to sales"))
         self.assertIs(story.call.state, State.TRANSFERRING)
         return story
 
@@ -59,7 +59,7 @@ class ErrandTests(CallCase):
     def test_a_call_that_is_ending_or_over_needs_none(self) -> None:
         story = self.story()
         story.service.speak("bye", 9.0)
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         story.tool.answer.callback("42")
         self.assertEqual(story.service.count("tool_result"), 0)
         story = self.story()
@@ -71,11 +71,11 @@ class ErrandTests(CallCase):
         story = self.transferring()
         story.tool.answer.callback("")
         self.assertEqual(story.service.count("tool_result"), 0)
-        self.assertTrue(story.call.cancel_transfer())
+        self.assertTrue(story.call.control.cancel_transfer())
         wanted = [("t1", TRANSFER_CANCELLED)]
         self.assertEqual(story.service.of("tool_result"), wanted)
-        story.call.transfer(SALES, "transferred to sales")
-        story.call.cancel_transfer()
+        story.call.control.transfer(SALES, "transferred to sales")
+        story.call.control.cancel_transfer()
         self.assertEqual(story.service.of("tool_result"), wanted)
 
     def test_a_result_that_cannot_be_given_ends_this_call_in_order(self) -> None:

@@ -119,7 +119,7 @@ class PhraseTests(FillerCase):
 
     def test_a_caller_who_is_to_type_something_is_not_hurried(self) -> None:
         story = self.story()
-        typed = story.call.collect_digits(4, 7.0)
+        typed = story.call.control.collect_digits(4, 7.0)
         story.clock.advance(6.9)
         self.assertEqual(self.fillers(story), 0)
         story.clock.advance(1.0)
@@ -138,7 +138,7 @@ class PhraseTests(FillerCase):
             story.tool.answer.callback("42")
         story = self.story()
         story.service.speak("bye", 9.0)
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         story.clock.advance(5.0)
         self.assertEqual(self.fillers(story), 0)
 

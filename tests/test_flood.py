@@ -33,7 +33,7 @@ from portero.service import Bridge
 from portero.simulator.connection import Connection
 from portero.transports._admission import MOST_UNIDENTIFIED
 from portero.transports.audiosocket import IDENTIFY_WITHIN, AudioSocketLeg
-from portero.web.site import StatusRequest
+from portero.web.site import SiteRequest
 from portero.wiring import Wiring
 
 SEED = 20261121
@@ -44,7 +44,7 @@ CROWD = "127.0.3.1"
 GONE_WITHIN = IDENTIFY_WITHIN + 1
 BAD_CALLS = 12
 """Bad peers that say a call id first, so that each is a call until it misbehaves."""
-KEPT = (AudioSocketLeg, Bridge, Call, Connection, Conversation, StatusRequest)
+KEPT = (AudioSocketLeg, Bridge, Call, Connection, Conversation, SiteRequest)
 
 
 def message(kind: int, payload: bytes) -> bytes:

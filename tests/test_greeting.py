@@ -200,14 +200,14 @@ class FileTests(SynchronousTestCase):
         half = WORDS[: len(WORDS) // 2].rstrip() + "…"
         self.assertEqual(it.service.of("amend"), [(WORDS, half)])
         self.assertEqual(it.service.count("interrupt"), 0)
-        self.assertEqual(it.call.said(), (Said("assistant", half),))
+        self.assertEqual(it.call.control.said(), (Said("assistant", half),))
 
     def test_what_was_heard_in_full_is_not_amended(self) -> None:
         it = story(opening(words=WORDS)).talking()
         it.leg.play_out()
         it.service.events.caller_started()
         self.assertEqual(it.service.count("amend"), 0)
-        self.assertEqual(it.call.said(), (Said("assistant", WORDS),))
+        self.assertEqual(it.call.control.said(), (Said("assistant", WORDS),))
 
     def test_it_is_no_turn_and_has_no_latency(self) -> None:
         it = story(opening()).talking()

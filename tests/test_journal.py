@@ -53,7 +53,10 @@ class JournalTests(SynchronousTestCase):
             **{"seconds": 5.0, "turns": 1, "barge_ins": 0, "false_alarms": 0},
             **{"last_latency_ms": 428, "underruns": 2, "lateness_p99_ms": 0.5},
             **{"caller_rate": 8000, "agent_rate": 8000, "tokens": 3, "dollars": 2.0},
+            **{"waiting_ms": 0, "jitter_ms": 0.0, "filled_ms": 0, "prefill_ms": 0},
+            **{"frames_sent": 7, "frames_received": 0, "frames_skipped": 0},
         }
+        self.assertIsNotNone(datetime.fromisoformat(found.pop("began")).tzinfo)
         self.assertEqual(found, wanted)
 
     def test_what_has_no_price_has_none(self) -> None:

@@ -494,11 +494,13 @@ class WholeTests(TestCase):
         story = Story(Tool.with_mail(agent, Config(mail=settings), queue)).greeted()
         answered: Deferred[None] = Deferred()
         story.service.on["tool_result"] = lambda: answered.callback(None)
-        story.call.transcript("user", "Send me this, please.", "item")
+        story.service.events.transcript("user", "Send me this, please.", "item")
         story.service.events.tool_called("1", Tool.name, {})
         await answered
         self.assertEqual(server.received, [])
-        story.call.transcript("assistant", "You will have it. Goodbye.", "reply")
+        story.service.events.transcript(
+            "assistant", "You will have it. Goodbye.", "reply"
+        )
         told = server.told
         story.leg.drop()
         await told

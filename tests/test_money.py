@@ -183,6 +183,13 @@ class LedgerTests(SynchronousTestCase):
         self.ledger.restore(Page(TODAY + timedelta(1), {"a": 9.0}))
         self.assertEqual(self.ledger.page().spent, {"a": 3.0, "b": 4.0})
 
+    def test_what_was_charged_knows_neither_days_nor_what_was_kept(self) -> None:
+        self.ledger.add("a", 1.0)
+        self.ledger.restore(Page(TODAY, {"a": 2.0}))
+        self.days.turn()
+        self.ledger.add("a", 0.5)
+        self.assertEqual(self.ledger.charged, {"a": 1.5})
+
     def test_news_is_news_once_a_day(self) -> None:
         found = [self.ledger.is_news(what) for what in ("x", "x", "y")]
         self.assertEqual(found, [True, False, True])
@@ -461,7 +468,7 @@ class MoneyStoryTests(CallCase):
     def test_a_transfer_in_the_turn_that_reaches_it_is_done(self) -> None:
         story = Story(budget=self.budget(per_call=10.0)).waiting()
         story.service.speak("one moment")
-        story.call.transfer("house,100,1", "transferred to sales")
+        story.call.control.transfer("house,100,1", "transferred to sales")
         with self.ends(story):
             story.service.events.agent_done("one moment")
             self.spend(story, 10)

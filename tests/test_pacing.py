@@ -260,6 +260,29 @@ class MediaClockTests(TestCase):
     def test_lateness_of_a_leg_that_is_not_there_is_nothing(self) -> None:
         self.assertEqual(self.media.lateness(FakeLeg()), (0.0, 0))
 
+    def test_lateness_of_all_has_the_frames_of_legs_here_and_gone_once(self) -> None:
+        first = self.join()
+        self.run_for(0.1)
+        second = self.join()
+        self.run_for(0.2)
+        sent = len(first.frames) + len(second.frames)
+        self.assertEqual(self.media.lateness_of_all().count, sent)
+        self.media.leave(first)
+        self.assertEqual(self.media.lateness_of_all().count, sent)
+        self.run_for(0.1)
+        sent = len(first.frames) + len(second.frames)
+        self.assertEqual(self.media.lateness_of_all().count, sent)
+
+    def test_lateness_of_all_shows_what_was_late(self) -> None:
+        leg = self.join()
+        self.run_for(0.04)
+        found = self.media.lateness_of_all()
+        self.assertEqual(found.below([0.01]), [len(leg.frames)])
+        self.clock.advance(0.035)
+        found = self.media.lateness_of_all()
+        self.assertEqual(found.count - found.below([0.01])[0], 1)
+        self.assertEqual(found.count, len(leg.frames))
+
 
 class LatenessTests(TestCase):
     def test_without_frames_it_is_nothing(self) -> None:

@@ -33,17 +33,13 @@ from portero.interfaces import (
     TurnDetection,
 )
 from portero.prompts import WORDS
+from portero.providers._health import PROBLEM_COUNTS
 from portero.providers._inbox import MOST_BAD_EVENTS
 from portero.providers._replies import ANSWERED_WITHIN, MOST_REFUSED, Replies
 from portero.providers._session import reasons as can_reason
 from portero.providers._uplink import MOST_UNSENT
 from portero.providers._websocket import Ending, Socket
-from portero.providers.openai import (
-    MOST_TARGETS,
-    PROBLEM_COUNTS,
-    Conversation,
-    Provider,
-)
+from portero.providers.openai import MOST_TARGETS, Conversation, Provider
 from portero.sections import ProviderSettings
 from portero.simulator import Connection, Knobs, Simulator
 from portero.simulator.persona import tone
@@ -195,6 +191,15 @@ def delta(data: bytes, item: str = "item_1", response: str = "resp_1") -> Any:
     }
 
 
+def words(text: str, item: str = "item_1", response: str = "resp_1") -> Any:
+    return {
+        "type": "response.output_audio_transcript.delta",
+        "response_id": response,
+        "item_id": item,
+        "delta": text,
+    }
+
+
 def created(response: str = "resp_1") -> dict[str, Any]:
     return {"type": "response.created", "response": {"id": response}}
 
@@ -284,6 +289,26 @@ class SessionTests(OfflineCase):
         verifyClass(IConversation, Conversation)
         verifyObject(IConversation, self.talk)
         verifyObject(IConversationEvents, self.listener)
+
+    def test_a_handshake_lasts_until_ready_without_the_wait_for_the_leg(self) -> None:
+        self.assertEqual(self.provider.report().service, "api.openai.com")
+        self.clock.advance(0.1)
+        self.come({"type": "session.created", "session": {}})
+        self.clock.advance(2.0)
+        self.talk.begin(8000, 8000)
+        self.clock.advance(0.05)
+        self.assertIsNone(self.provider.report().handshake_ms)
+        self.come({"type": "session.updated", "session": {}})
+        self.assertEqual(self.provider.report().handshake_ms, 150)
+
+    def test_a_handshake_with_a_leg_that_is_there_is_all_the_service_s(self) -> None:
+        self.talk.begin(8000, 8000)
+        self.clock.advance(0.1)
+        self.come({"type": "session.created", "session": {}})
+        self.clock.advance(0.05)
+        self.come({"type": "session.created", "session": {}})
+        self.come({"type": "session.updated", "session": {}})
+        self.assertEqual(self.provider.report().handshake_ms, 150)
 
     def test_formats_follow_the_setting_and_the_leg(self) -> None:
         for setting, caller, agent, formats, rates in (
@@ -836,6 +861,20 @@ class InterruptTests(OfflineCase):
         self.come(delta(b"\xff" * 80))
         self.assertEqual(self.listener.audio, before)
 
+    def test_its_words_are_told_until_then(self) -> None:
+        self.come(words("We are "), words(""), words("open."))
+        self.cut("item_1", 100)
+        self.come(words(" Until"), words("Yes?", "item_2", "resp_2"))
+        self.assertEqual(
+            self.listener.agent_text,
+            [("We are ", "item_1"), ("open.", "item_1"), ("Yes?", "item_2")],
+        )
+
+    def test_of_a_reply_that_was_stopped_no_more_words_are_told(self) -> None:
+        self.talk.cancel()
+        self.come(words("We are "), words("open.", "item_9"))
+        self.assertEqual(self.listener.agent_text, [])
+
     def test_items_that_nobody_knows_are_not_cut(self) -> None:
         self.assertEqual(self.cut("prompt moment", 10), [])
 
@@ -1193,6 +1232,8 @@ class ErrorTests(OfflineCase):
             self.assertIn(code, loss.reason)
             self.assertTrue(self.line.closed)
             self.assertEqual(self.provider.health(), loss.reason)
+            self.assertEqual(self.provider.report().errors, {code: 1})
+            self.assertEqual(self.provider.report().last_error, loss.reason)
 
     def test_a_failure_says_nothing_of_calls_long_after_it(self) -> None:
         self.start()
@@ -1217,6 +1258,10 @@ class ErrorTests(OfflineCase):
             with capturedLogs() as logs:
                 self.come(error(code))
             self.assertEqual([e["log_level"] for e in logs], [level], code)
+            counted = code if code in errors.ERROR_ACTIONS else "other"
+            refused = {counted: 1} if level is LogLevel.error else {}
+            self.assertEqual(self.provider.report().errors, refused, code)
+            self.assertEqual(self.provider.health(), "", code)
             self.assertIn(CALL_ID, formatEvent(logs[0]))
             self.assertEqual(self.listener.names(), ["ready"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -12,7 +13,15 @@ from portero.assignment import Assignment
 from portero.config import DEFAULT, Config
 from portero.facts import Facts
 from portero.money import Ledger
-from portero.roster import DATA_ONLY, Roster, UnknownAgent, choose, render
+from portero.roster import (
+    DATA_ONLY,
+    AgentFacts,
+    Roster,
+    TargetFacts,
+    UnknownAgent,
+    choose,
+    render,
+)
 from portero.sections import AgentSettings, LimitSettings
 from portero.tool_sections import TargetSettings
 from tests.fake_call import FakeControl, FakeProvider, FakeTool
@@ -286,3 +295,116 @@ class AssignmentTests(SynchronousTestCase):
 
     def test_a_model_without_a_price_has_no_cost(self) -> None:
         self.assertFalse(self.assigned(model="mine").meter.known)
+
+
+class HouseTests(SynchronousTestCase):
+    """What a roster tells those who look at the house."""
+
+    def setUp(self) -> None:
+        self.ledger = Ledger(lambda: date(2026, 11, 21))
+        self.one, self.other = FakeProvider(), FakeProvider()
+
+    def roster(self, **config: Any) -> Roster:
+        agents = {
+            DEFAULT: AgentSettings(
+                model="gpt-realtime-2.1",
+                max_calls=3,
+                most_per_day=2.0,
+                mcp=("crm",),
+                time_zone="UTC",
+            ),
+            "door": AgentSettings(
+                model="mine",
+                voice="cedar",
+                language="es",
+                provider="local",
+                time_zone="Europe/Madrid",
+            ),
+            "back door": AgentSettings(model="mine", provider="local"),
+        }
+        config = {"limits": LimitSettings(most_per_day=5.0), **config}
+        return Roster(
+            Config(agents=agents, **config),
+            {DEFAULT: self.one, "door": self.other, "back door": self.other},
+            {DEFAULT: [FakeTool()], "door": [], "back door": []},
+            Clock(),
+            self.ledger,
+            now=lambda: NOW,
+        )
+
+    def test_each_agent_is_described(self) -> None:
+        self.ledger.add(DEFAULT, 0.123456)
+        self.ledger.add("door", 7.0)
+        first, door, _ = self.roster().agents()
+        self.assertEqual(
+            first,
+            AgentFacts(
+                DEFAULT,
+                "a fake gpt-realtime-2.1",
+                "gpt-realtime-2.1",
+                "marin",
+                "en",
+                ("look_up", "crm"),
+                3,
+                0.1235,
+                2.0,
+            ),
+        )
+        self.assertEqual(
+            (door.name, door.voice, door.language), ("door", "cedar", "es")
+        )
+        self.assertEqual((door.tools, door.max_calls), ((), 0))
+        self.assertIsNone(door.dollars_today, "its model has no price")
+
+    def test_a_target_is_open_by_its_hours_where_the_agent_is(self) -> None:
+        at_six = "sat 18:00-18:30"  # which it is in Madrid
+        targets = {
+            "desk": TargetSettings("house,100,1", "The desk"),
+            "sales": TargetSettings("house,200,1", hours=at_six),
+        }
+        roster = self.roster(targets=targets)
+        self.assertEqual(
+            roster.targets("door"),
+            (TargetFacts("desk", "The desk", True), TargetFacts("sales", "", True)),
+        )
+        self.assertEqual([one.open for one in roster.targets()], [True, False])
+
+    def test_the_place_of_a_target_is_in_the_configuration_alone(self) -> None:
+        roster = self.roster(targets={"desk": TargetSettings("house,100,1")})
+        self.assertEqual(roster.place("desk"), "house,100,1")
+        self.assertIsNone(roster.place("house,100,1"))
+
+    def test_what_was_spent_today_is_plain_json(self) -> None:
+        self.ledger.add(DEFAULT, 0.5)
+        found = self.roster().spent()
+        self.assertEqual(json.loads(json.dumps(found)), found)
+        self.assertEqual((found["today"], found["most"]), (0.5, 5.0))
+        self.assertEqual(
+            found["agents"],
+            [
+                {"agent": DEFAULT, "today": 0.5, "most": 2.0},
+                {"agent": "door", "today": None, "most": 0.0},
+                {"agent": "back door", "today": None, "most": 0.0},
+            ],
+        )
+        self.assertIsNone(self.roster(prices={}).spent()["today"])
+
+    def test_each_voice_service_is_there_once_by_its_name(self) -> None:
+        self.assertEqual(
+            self.roster().providers(), {"demo": self.one, "local": self.other}
+        )
+
+    def test_the_demo_agents_of_two_languages_are_told_apart(self) -> None:
+        agents = {
+            name: AgentSettings(language=language)
+            for name, language in ((DEFAULT, "en"), ("door", "es"), ("shop", "es"))
+        }
+        roster = Roster(
+            Config(agents=agents),
+            {DEFAULT: self.one, "door": self.other, "shop": self.other},
+            dict.fromkeys(agents, ()),
+            Clock(),
+            self.ledger,
+        )
+        wanted = {"demo": self.one, "demo (es)": self.other}
+        self.assertEqual(roster.providers(), wanted)

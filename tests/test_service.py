@@ -11,7 +11,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from portero import service
@@ -159,6 +159,38 @@ class AdmissionTests(BridgeCase):
         self.assertIn("full 0", lines[0]["what"])
         self.assertIn("max_calls", lines[0]["why"])
         self.assertIn("49 refused", lines[1]["more"])
+
+    def test_while_it_drains_calls_under_way_go_on_and_no_other_comes(self) -> None:
+        leg, call = self.call("a")
+        self.bridge.drain(True, "Ana")
+        self.assertTrue(self.bridge.draining)
+        self.assertEqual(self.bridge.problem(), "draining")
+        self.assertEqual(self.not_announced().word, "draining")
+        self.assertTrue(self.refused("b"))
+        self.assertEqual(self.bridge.calls, {"a": call})
+        self.assertTrue(leg.is_up)
+        self.bridge.drain(False, "Ana")
+        self.assertEqual(self.bridge.problem(), "")
+        self.call("b")
+        self.assertEqual(self.bridge.busy(DEFAULT), 2)
+
+    def test_draining_is_audited_when_it_changes(self) -> None:
+        self.call("a")
+        with capturedLogs() as events:
+            self.bridge.drain(False, "Ana")
+            self.bridge.drain(True, 'A"na\n')
+            self.bridge.drain(True, "Ben")
+            self.bridge.drain(False, "Ben")
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual(
+            lines,
+            [
+                "operator A na: draining begins: calls from now on go to their "
+                "fallback; 1 under way",
+                "operator Ben: draining ends: calls are answered again",
+            ],
+        )
+        self.assertEqual({e["log_namespace"] for e in events}, {"portero.audit"})
 
     def test_says_why_a_new_call_would_not_be_answered(self) -> None:
         self.bridge = self.make(max_calls=1)

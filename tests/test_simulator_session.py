@@ -436,6 +436,12 @@ class ReplyTests(SynchronousTestCase):
         deltas = of_type(events, "response.output_audio_transcript.delta")
         self.assertEqual("".join(e["delta"] for e in deltas), done["transcript"])
 
+    def test_its_words_are_those_of_the_knobs_and_its_sound_is_not(self) -> None:
+        events = Line(Knobs(words="Something else.")).greeted()
+        (done,) = of_type(events, "response.output_audio_transcript.done")
+        self.assertEqual(done["transcript"], "Something else.")
+        self.assertEqual(audio_of(events), audio_of(Line().greeted()))
+
     def test_audio_comes_at_the_pace_of_the_knobs(self) -> None:
         line = Line(Knobs(first_delta_s=0.5, chunk_ms=100, speed=2.0, reply=None))
         began = line.now
@@ -629,6 +635,13 @@ class CallerTests(SynchronousTestCase):
         self.assertEqual(done["item_id"], item)
         self.assertEqual(done["transcript"], "(1.1 seconds of speech)")
         self.assertEqual(done["usage"]["type"], "tokens")
+
+    def test_the_transcript_is_that_of_the_knobs(self) -> None:
+        line = Line(Knobs(caller_words="As told."), transcription={"model": "whisper"})
+        line.turn()
+        kind = "conversation.item.input_audio_transcription.completed"
+        (done,) = of_type(line.wait(5), kind)
+        self.assertEqual(done["transcript"], "As told.")
 
     def test_without_turn_detection_the_client_decides(self) -> None:
         line = Line(turn_detection=None)

@@ -254,7 +254,7 @@ class SilenceTests(TalkCase):
 
     def test_what_we_play_is_no_silence(self) -> None:
         story, service, leg = self.tell(Story(silence=60.0).greeted())
-        story.call.play("a sound", 8000, bytes(16000))
+        story.call.control.play("a sound", 8000, bytes(16000))
         story.clock.pump([1.0] * 90)
         self.assertEqual(service.count("ask"), 1)
         leg.play_out()
@@ -406,7 +406,7 @@ class LengthTests(TalkCase):
     def test_a_call_that_ends_is_not_told(self) -> None:
         story, service, _ = self.tell(self.long().greeted())
         story.clock.advance(539.0)
-        story.call.end_after_speech("the agent hung up")
+        story.call.control.end_after_speech("the agent hung up")
         story.clock.advance(10.0)
         self.assertEqual(self.warnings(service), [])
 
@@ -596,7 +596,7 @@ class PoliteTests(TalkCase):
             story.service.events.caller_started("u1")
             self.assertEqual(story.leg.count("resume"), 0)
             if end == "hang up":
-                story.call.end_after_speech("the agent hung up")
+                story.call.control.end_after_speech("the agent hung up")
             elif end == "lost":
                 story.service.events.lost(Loss("dropped", final=False))
             else:

@@ -377,7 +377,7 @@ class StoryTests(GateCase):
         story.leg.play_out()
         self.assertEqual(story.service.of("add_text"), [("system", OPEN)])
         self.assertEqual(story.service.count("ask"), asked + 1)
-        self.assertNotIn("0815", repr(story.call.said()))
+        self.assertNotIn("0815", repr(story.call.control.said()))
         story.leg.drop()
         self.assertNotIn("0815", repr(story.call.record))
 

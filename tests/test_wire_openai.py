@@ -244,6 +244,10 @@ USED: list[tuple[bytes, wire.Event]] = [
     ),
     (server("response.output_audio.done", **IN_ITEM), AudioDone("resp_1", "item_1")),
     (
+        server("response.output_audio_transcript.delta", **IN_ITEM, delta=" señor"),
+        wire.AgentWords("resp_1", "item_1", " señor"),
+    ),
+    (
         server("response.output_audio_transcript.done", **IN_ITEM, transcript="Hi."),
         Transcript("assistant", "item_1", "Hi.", {}),
     ),
@@ -303,7 +307,6 @@ UNUSED = [
     server("response.output_item.done", item={**CALL, "status": "incomplete"}),
     server("response.content_part.added", part={"type": "audio"}),
     server("response.content_part.done", part={"type": "text"}),
-    server("response.output_audio_transcript.delta", **IN_ITEM, delta="Good"),
     server("response.output_text.delta", **IN_ITEM, delta="Good"),
     server("response.output_text.done", **IN_ITEM, text="Good"),
     server("response.function_call_arguments.delta", delta="{"),

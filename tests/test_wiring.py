@@ -20,6 +20,7 @@ from portero.facts import Facts
 from portero.interfaces import ICallControl, ITool
 from portero.mail.queue import MailQueue, Server
 from portero.service import Bridge
+from portero.web.passwords import token_hash
 from portero.wiring import Wiring
 
 
@@ -243,6 +244,22 @@ class ReloadTests(WiringCase):
         self.build("[listen]\nport = 8089")
         told = self.reload('[listen]\nport = 9000\nweb = "8091"\nmax_calls = 3')
         self.assertIn("port, web: changed, which takes a restart", told[-1])
+
+    def test_users_and_names_of_the_page_need_no_restart(self) -> None:
+        web = '[listen]\nweb = "8091"\n'
+        self.build(web)
+        access = self.wiring._access
+        assert access is not None
+        self.assertTrue(access.is_open)
+        kept = token_hash("sesame")
+        told = self.reload(
+            f'{web}[web]\nhosts = ["PBX.example"]\n[users.ana]\ntoken = "{kept}"'
+        )
+        self.assertNotIn("restart", "".join(told))
+        self.assertFalse(access.is_open)
+        self.assertEqual(access._hosts, {"pbx.example"})
+        self.reload(web)
+        self.assertTrue(access.is_open)
 
     def test_a_demo_that_is_needed_from_now_on_starts(self) -> None:
         self.build().startService()

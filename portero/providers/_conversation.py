@@ -12,11 +12,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from portero.interfaces import Brief, IConversation, IConversationEvents, Loss
+from portero.providers import _codes as codes
 from portero.providers._agreement import Agreement
 from portero.providers._calls import FunctionCalls, arguments
 from portero.providers._downlink import Downlink
 from portero.providers._earlier import Earlier
 from portero.providers._formats import CODECS
+from portero.providers._health import Health
 from portero.providers._inbox import Inbox
 from portero.providers._purposes import Purposes
 from portero.providers._replies import Replies
@@ -32,11 +34,11 @@ from portero.wire import openai_errors as errors
 class Service(Protocol):
     """What a conversation needs of its provider."""
 
+    state: Health
+    """What conversations find out about the service."""
+
     def connect(self, conversation: Conversation) -> Socket:
         """Begin to connect, for one conversation."""
-
-    def report(self, problem: str) -> None:
-        """A conversation says how the service does; empty: well."""
 
 
 class _State(Enum):
@@ -84,6 +86,8 @@ class Conversation:
         self._calls = FunctionCalls()
         self._productive = 0
         self._failures = 0
+        self._handshake_from = reactor.seconds()
+        self._greeted_at = 0.0
         self._socket = provider.connect(self)
 
     # IConversation
@@ -202,6 +206,8 @@ class Conversation:
 
     def _configure(self) -> None:
         if self._state is _State.OPENING:
+            # The service does not count for what it waits for the leg.
+            self._handshake_from += self._clock.seconds() - self._greeted_at
             self._state = _State.CONFIGURING
             asked = session_settings(self._brief, *self._formats.names)
             self._send(commands.session_update, "session.update", asked)
@@ -223,7 +229,8 @@ class Conversation:
         else:
             reason = wire.one_line(ending.reason)
             final = ending.final or errors.closing_is_final(ending.code, reason)
-        self._lose(reason, final, ending.retry_after)
+        code = codes.of_ending(ending.status, ending.code)
+        self._lose(reason, final, code, ending.retry_after)
 
     def received(self, payload: bytes, is_binary: bool) -> None:
         if self._state is _State.CLOSED:
@@ -232,7 +239,7 @@ class Conversation:
             event = self._inbox.read(payload, is_binary)
         except wire.EventError as error:
             why = f"the service sends what are no events: {error}"
-            self._lose(why, final=False)
+            self._lose(why, False, codes.PROTOCOL)
             return
         handler = _HANDLERS.get(type(event))
         if handler is None:
@@ -244,12 +251,15 @@ class Conversation:
                 "call {call_id}: error in handling an event of the service",
                 call_id=self.call_id,
             )
-            self._lose("internal error", final=False)
+            self._lose("internal error", False, codes.INTERNAL)
 
-    def _lose(self, reason: str, final: bool, retry_after: float = 0.0) -> None:
+    def _lose(
+        self, reason: str, final: bool, code: str, retry_after: float = 0.0
+    ) -> None:
+        """@param code: One of L{portero.providers._codes}."""
         if self._state is _State.CLOSED:
             return
-        self._provider.report(reason)
+        self._provider.state.failed(reason, code)
         self._state = _State.CLOSED
         self._socket.close()
         pause = max(retry_after, errors.wished_pause(reason))
@@ -263,7 +273,8 @@ class Conversation:
             now = self._socket.date or time.time()  # a date, so the wall clock
             if event.expires_at > now:
                 self._expires_at = self._clock.seconds() + event.expires_at - now
-        self._greeted = True
+        if not self._greeted:
+            self._greeted, self._greeted_at = True, self._clock.seconds()
         if self._begun:
             self._configure()
 
@@ -272,11 +283,11 @@ class Conversation:
             return
         problem = self._formats.answered(event.input_format, event.output_format)
         if problem:
-            self._lose(problem, final=True)
+            self._lose(problem, True, codes.PROTOCOL)
         if self._state is not _State.CONFIGURING:
             return
         self._state = _State.READY
-        self._provider.report("")
+        self._provider.state.ready(self._clock.seconds() - self._handshake_from)
         for name, said in self._earlier.tell():
             message = partial(commands.message, item_id=name)
             self._send(message, "history", said.role, said.text)
@@ -336,7 +347,8 @@ class Conversation:
             self._events.caller_words(event.text, event.item_id)
 
     def _agent_words(self, event: wire.AgentWords) -> None:
-        if event.text and not self._downlink.is_muted(event.response_id):
+        muted = map(self._downlink.is_muted, (event.response_id, event.item_id))
+        if event.text and not any(muted):
             self._events.agent_words(event.text, event.item_id)
 
     def _transcript(self, event: wire.Transcript) -> None:
@@ -409,8 +421,9 @@ class Conversation:
         if action in (errors.Action.FATAL, errors.Action.RETRY, errors.Action.RENEW):
             self._lose_for(error, action)
         elif self._failures > 1:
-            self._lose(why, final=True)
+            self._lose(why, True, codes.of_error(error))
         else:
+            self._provider.state.erred(why, codes.of_error(error))
             self._replies.want(words)
         return why
 
@@ -432,6 +445,7 @@ class Conversation:
                 purpose=purpose or "something",
                 words=words,
             )
+            self._provider.state.erred(words, codes.of_error(event))
             if purpose == "response.create" or not event.event_id:
                 self._replies.refused(event.event_id)
                 self._ask_next()
@@ -440,7 +454,7 @@ class Conversation:
 
     def _lose_for(self, error: wire.ServiceError, action: errors.Action) -> None:
         final, pause = action is errors.Action.FATAL, errors.least_pause(error)
-        self._lose(errors.in_words(error), final, pause)
+        self._lose(errors.in_words(error), final, codes.of_error(error), pause)
 
     @property
     def _open(self) -> bool:

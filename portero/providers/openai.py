@@ -9,15 +9,19 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from zope.interface import implementer
 
-from portero.interfaces import Brief, IConversationEvents, IVoiceProvider
+from portero.interfaces import (
+    Brief,
+    IConversationEvents,
+    IVoiceProvider,
+    ProviderReport,
+)
 from portero.providers._conversation import Conversation
+from portero.providers._health import Health
 from portero.providers._websocket import Socket, Target
 from portero.sections import ProviderSettings
 
 __all__ = ["Conversation", "Provider"]
 
-PROBLEM_COUNTS: Final = 30.0
-"""Seconds that a failure says something about the calls to come."""
 MOST_TARGETS: Final = 16
 """Addresses kept: there is one for each model."""
 
@@ -45,8 +49,7 @@ class Provider:
         self._reactor = reactor
         self._settings = settings
         self._find_url = find_url or (lambda: settings.url)
-        self._problem = ""
-        self._problem_at = 0.0
+        self.state = Health(reactor)
         self._summary = summary
         self._headers = {"Authorization": f"Bearer {key}"}
         self._targets: OrderedDict[str, Target] = OrderedDict()
@@ -63,16 +66,12 @@ class Provider:
         """Begin to connect, for one conversation."""
         return Socket(self._reactor, self._target(conversation.model), conversation)
 
-    def report(self, problem: str) -> None:
-        """A conversation says how the service does; empty: well."""
-        self._problem = problem
-        self._problem_at = self._reactor.seconds()
-
     def health(self) -> str:
-        # Only a call tries the service: whoever sends none while this says no would
-        # never hear that it works again.
-        age = self._reactor.seconds() - self._problem_at
-        return self._problem if age < PROBLEM_COUNTS else ""
+        return self.state.problem
+
+    def report(self) -> ProviderReport:
+        service = self._summary or urlsplit(self._settings.url).hostname or ""
+        return self.state.report(service)
 
     def _target(self, model: str) -> Target:
         parts = urlsplit(self._find_url())

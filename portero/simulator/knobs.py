@@ -32,6 +32,10 @@ class Knobs:
     reply: tuple[tuple[float, int], ...] | None = None
     """Instead of the agent's words: after so many seconds, so many ms of tone, and so
     on; all in one item. The first delay stands for C{first_delta_s}."""
+    words: str = ""
+    """What every reply that sounds is in writing, whatever it sounds like."""
+    caller_words: str = ""
+    """As what the caller is understood, whatever was said."""
     text_only: bool = False
     """Replies are text although audio was agreed."""
     text_replies: int = 0

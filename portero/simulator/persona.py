@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -162,6 +162,11 @@ def plan(
         outputs = [spoken("listening" if known else "greeting", language)]
     else:
         outputs = _answer(item, tools, language)
+    if knobs.words:
+        outputs = [
+            replace(output, text=knobs.words) if isinstance(output, Speech) else output
+            for output in outputs
+        ]
     forced = knobs.function_call
     if forced and not (item and item.kind == "function_call_output"):
         outputs.append(Call(*forced))

@@ -243,7 +243,7 @@ class Session:
         return events
 
     def _transcribe(self, item: Item, voice_ms: float, now: float) -> None:
-        words = described(voice_ms, self.language)
+        words = self.knobs.caller_words or described(voice_ms, self.language)
         item.body["content"] = [{"type": "input_audio", "transcript": words}]
         kind = "conversation.item.input_audio_transcription"
         model = self.config["audio"]["input"]["transcription"].get("model", "")

@@ -47,7 +47,8 @@ def command() -> str:
     @raise unittest.SkipTest: It cannot be had on this machine.
     """
     done = _bootstrap()
-    why = done.stderr.strip() or f"tests/lab/bootstrap: status {done.returncode}"
+    said = done.stderr.strip().splitlines()
+    why = said[-1] if said else f"tests/lab/bootstrap: status {done.returncode}"
     need(done.returncode == 0, why)
     return done.stdout.strip()
 

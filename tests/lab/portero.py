@@ -31,6 +31,7 @@ class Portero(Process):
 
     @ivar port: Where Asterisk finds it, on 127.0.0.1.
     @ivar web_port: Where its status resource is.
+    @ivar url: The same, as a browser has it.
     @ivar config: Its configuration file, which need not exist.
     """
 
@@ -40,17 +41,21 @@ class Portero(Process):
         env: Mapping[str, str] | None = None,
         config: str = "",
         token: str = "",
+        ports: tuple[int, int] | None = None,
     ) -> None:
         """
         @param options: Besides the two ports.
         @param env: On top of this process's own, without what portero reads there.
         @param config: TOML.
         @param token: That its status resource wants.
+        @param ports: For calls and for the web, of one that was before; L{None}: free
+            ones.
         """
         twistd = Path(sys.executable).parent / "twistd"
         need(twistd.exists(), f"twistd beside {sys.executable}")
         self._folder = Path(tempfile.mkdtemp(prefix="portero-lab-"))
-        self.port, self.web_port = free_port(), free_port()
+        self.port, self.web_port = ports or (free_port(), free_port())
+        self.url = f"http://127.0.0.1:{self.web_port}"
         surroundings = {
             name: value
             for name, value in os.environ.items()

@@ -1,0 +1,129 @@
+"""What is kept of calls, put together as the configuration says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from portero.config import Config
+from portero.errors import ConfigError
+from portero.observers.recording import Recordings
+from portero.observers.records import Records
+from portero.record_sections import NOWHERE
+from portero.records.archive import Archive, Told
+from portero.records.database import RecordFile
+from portero.records.disk_thread import DiskThread
+from portero.records.retention import Delete, Retention
+from portero.service import Bridge
+
+
+class Keeping:
+    """Records and recordings, as far as there is a place for them."""
+
+    log = Logger()
+
+    def __init__(self, config: Config, reactor: Any, state_folder: str = "") -> None:
+        """
+        @param state_folder: Where they are if the configuration names no place; empty:
+            nowhere then.
+        @raise ConfigError: An agent records, and there is no folder for that.
+        """
+        self._config = config
+        self._file: RecordFile | None = None
+        self._records: Records | None = None
+        self._recordings: Recordings | None = None
+        self._thread = DiskThread(reactor)
+        folder = _place(config.records.recordings, state_folder, "recordings")
+        path = _place(config.records.file, state_folder, "records.sqlite")
+        kinds: dict[str, Delete] = {}
+        if folder:
+            self._recordings = Recordings(folder, reactor, self._thread)
+            kinds["recordings"] = self._recordings.delete
+        if path:
+            self._file = RecordFile(path, reactor)
+            self._records = Records(self._file, reactor, self._recording_of)
+            kinds["records"] = self._records.delete
+        self._retention = Retention(kinds, config.records.days, reactor)
+        self.check(config)
+        self.use(config)
+
+    def _recording_of(self, call_id: str) -> str:
+        recordings = self._recordings
+        return "" if recordings is None else recordings.name_of(call_id)
+
+    def begin(self, bridge: Bridge) -> None:
+        """From now on, calls of this bridge are kept."""
+        if self._recordings is not None:
+            bridge.runs_on(self._thread)
+            bridge.runs_on(self._recordings)
+            bridge.watchers.add(self._recordings)
+        if self._records is not None:  # which ask what was recorded, so after that
+            bridge.runs_on(self._records)
+            bridge.watchers.add(self._records)
+        bridge.runs_on(self._retention)  # the first to stop: it has these at work
+
+    def archive(
+        self,
+        bridge: Bridge,
+        story: Told,
+        in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
+    ) -> Archive:
+        """
+        @param in_thread: Runs a function where it may wait for a disk.
+        @return: What finds calls that are over; it has to watch them.
+        """
+        return Archive(bridge.ended, story, in_thread, self._file, self._recordings)
+
+    def check(self, config: Config) -> None:
+        """@raise ConfigError: It asks for what L{use} cannot do."""
+        recorded = [name for name, agent in config.agents.items() if agent.record]
+        if recorded and self._recordings is None:
+            raise ConfigError(
+                f"[records] recordings is missing, and agent {recorded[0]} has record "
+                "= true: name a folder (systemd's StateDirectory= would be one)"
+            )
+
+    def use(self, config: Config) -> None:
+        """Of calls that begin from now on, keep what C{config} says."""
+        before, self._config = self._config, config
+        agents = config.agents
+        if self._recordings is not None:
+            self._recordings.use(name for name in agents if agents[name].record)
+        if self._records is not None:
+            whole = config.records.numbers == "whole"
+            self._records.use(agents, whole_numbers=whole)
+        self._retention.days = config.records.days
+        for key in ("file", "recordings"):
+            if getattr(before.records, key) != getattr(config.records, key):
+                self.log.warn(
+                    "[records] {key}: changed, which takes a restart", key=key
+                )
+
+    def verify(self) -> None:
+        """Warn of what is not as it seems, though calls work."""
+        for name, agent in self._config.agents.items():
+            if not agent.keep_words:
+                continue
+            if self._records is None:
+                self.log.warn(
+                    "agent {name} has keep_words = true, but there are no records: "
+                    "name a file in [records] file",
+                    name=name,
+                )
+            elif not agent.transcription_model:
+                self.log.warn(
+                    "agent {name} has keep_words = true, but transcription_model is "
+                    "empty: only what the agent itself says is kept",
+                    name=name,
+                )
+
+
+def _place(named: str, state_folder: str, name: str) -> str:
+    """@return: Path, or empty: nowhere."""
+    if named == NOWHERE:
+        return ""
+    return named or (os.path.join(state_folder, name) if state_folder else "")

@@ -1,0 +1,190 @@
+"""Calls that are over: looked for, and taken away as files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, Final
+
+from twisted.web.server import NOT_DONE_YET
+
+from portero.record import Outcome
+from portero.records.archive import LONGEST_QUERY, MOST_AT_ONCE, Query
+from portero.web import schemas
+from portero.web.api_calls import CallStories, unknown
+from portero.web.file_part import FilePart, InThread
+from portero.web.operation import (
+    JSON,
+    LISTEN,
+    READ,
+    Answer,
+    Asked,
+    Download,
+    Operation,
+    Parameter,
+)
+from portero.web.problem import Problem
+from portero.web.transcript import transcript
+
+PLAIN: Final = "text/plain; charset=utf-8"
+WAV: Final = "audio/wav"
+TEXT: Final = {"type": "string"}
+NO_RECORDING: Final = (
+    "this call has no recording: it was not recorded (record of its agent), or it was "
+    "deleted (days of [records])"
+)
+
+
+def _text(most: int) -> dict[str, Any]:
+    return {"type": "string", "maxLength": most}
+
+
+_DAY: Final = {
+    "type": "string",
+    "format": "date",
+    "pattern": "^20[0-9]{2}-[0-9]{2}-[0-9]{2}$",
+}
+
+QUERY: Final = (
+    Parameter("q", _text(LONGEST_QUERY), "Words that were said by one side in one go."),
+    Parameter("agent", _text(100), "Its name."),
+    Parameter(
+        "outcome", {"type": "string", "enum": [one.value for one in Outcome]}, "How."
+    ),
+    Parameter(
+        "number",
+        {"type": "string", "maxLength": 40, "pattern": r"^[^0-9]*[0-9][\s\S]*$"},
+        "Of the caller or the one called; its last digits are enough.",
+    ),
+    Parameter("since", _DAY, "The first day."),
+    Parameter("until", _DAY, "The last day."),
+    Parameter(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": MOST_AT_ONCE, "default": 50},
+        "So many at most.",
+    ),
+    Parameter("before", _text(100), "next of the page before this one."),
+)
+
+
+class HistoryApi:
+    """What there is to read and hear of calls that are over."""
+
+    def __init__(self, stories: CallStories, in_thread: InThread) -> None:
+        self._stories = stories
+        self._archive = stories.archive
+        self._in_thread = in_thread
+
+    def operations(self) -> tuple[Operation, ...]:
+        sound = {404: "There is no such call, or no recording of it."}
+        return (
+            Operation(
+                "GET",
+                "/history",
+                "history",
+                READ,
+                "Calls that are over, the newest first.",
+                self._history,
+                Answer("A page of them.", schemas.ref("History")),
+                query=QUERY,
+                problems={404: "before is not next of a page."},
+            ),
+            Operation(
+                "GET",
+                "/calls/{id}/call.json",
+                "call_json",
+                READ,
+                "All that is known of a call, as a file.",
+                self._json,
+                Answer("The same as of the call itself.", schemas.ref("Story")),
+            ),
+            Operation(
+                "GET",
+                "/calls/{id}/transcript.txt",
+                "transcript",
+                READ,
+                "What was said in a call, to read.",
+                self._transcript,
+                Answer("Text.", TEXT, kind=PLAIN),
+                problems={
+                    404: "There is no such call, or what was said was not kept.",
+                },
+            ),
+            Operation(
+                "GET",
+                "/calls/{id}/recording.wav",
+                "recording",
+                LISTEN,
+                "The sound of a call that is over: left the caller, right the agent. "
+                "Takes Range.",
+                self._recording,
+                Answer(
+                    "The file.",
+                    {"type": "string", "contentMediaType": WAV},
+                    kind=WAV,
+                    also={206: "The part of it that Range asks for."},
+                ),
+                problems={**sound, 416: "Range is beyond its end."},
+            ),
+            Operation(
+                "GET",
+                "/calls/{id}/waveform",
+                "waveform",
+                LISTEN,
+                "How loud a recording is over its time, to draw it.",
+                self._waveform,
+                Answer("Both sides.", schemas.ref("Waveform")),
+                problems=sound,
+            ),
+        )
+
+    async def _history(self, asked: Asked) -> dict[str, Any]:
+        given = {name: str(value) for name, value in asked.query.items()}
+        before = given.pop("before", "")
+        try:
+            query = Query.of(given)
+        except ValueError as error:
+            raise Problem(400, f"of the query: {error}") from None
+        try:
+            return await self._archive.history(replace(query, before=before))
+        except ValueError as error:
+            raise Problem(404, f"there is no such page: {error}") from None
+
+    async def _json(self, asked: Asked) -> Download:
+        story = await self._stories.of(asked.id)
+        text = json.dumps(story, ensure_ascii=False, indent=1) + "\n"
+        return Download(text.encode(), JSON, f"{story['call']['id']}.json")
+
+    async def _transcript(self, asked: Asked) -> Download:
+        story = await self._stories.of(asked.id)
+        if not any(one["kind"] == "said" for one in story["happened"]):
+            raise Problem(
+                404,
+                "nothing was said in this call, or it was not kept: keep_words of its "
+                "agent decides that",
+            )
+        text = transcript(story["call"], story["happened"])
+        return Download(text.encode(), PLAIN, f"{story['call']['id']}.txt")
+
+    async def _recording(self, asked: Asked) -> Any:
+        path = await self._archive.recording_path(asked.id)
+        if path is None:
+            raise await self._missing(asked.id)
+        name = f'inline; filename="{asked.id}.wav"'
+        asked.request.setHeader(b"content-disposition", name.encode())
+        await FilePart(asked.request, path, self._in_thread).send(WAV)
+        return NOT_DONE_YET
+
+    async def _waveform(self, asked: Asked) -> dict[str, Any]:
+        try:
+            found = await self._archive.waveform(asked.id)
+        except (OSError, ValueError) as error:
+            raise Problem(404, f"the recording cannot be read: {error}") from None
+        if found is None:
+            raise await self._missing(asked.id)
+        return found
+
+    async def _missing(self, call_id: str) -> Problem:
+        """@return: Why there is nothing to hear."""
+        story = await self._archive.call(call_id)
+        return unknown(call_id) if story is None else Problem(404, NO_RECORDING)

@@ -1,0 +1,725 @@
+// The live page of portero. What comes from a call goes into text nodes, never markup.
+
+const API = "/api/v1/";
+const $ = (id) => document.getElementById(id);
+const all = (what, node = document) => [...node.querySelectorAll(what)];
+const vary = (node, name, value) => node.style.setProperty(`--${name}`, value);
+const now = () => performance.now() / 1000;
+const page = document.documentElement;
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+// Words and numbers, in the reader's language. In the page data-t and data-s are keys of the
+// texts, data-v is like "lag_ms.p99|ms1": a value, and how to write it. So it is in texts.
+
+let words = {};
+
+function figure(digits, unit = "") {
+  const fixed = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return (value) => (value == null ? "–" : value.toLocaleString(page.lang, fixed) + unit);
+}
+
+const AS = {
+  text: (value) => String(value ?? ""),
+  number: figure(0),
+  ms: figure(0, " ms"),
+  ms1: figure(1, " ms"),
+  money: (value) => (value == null ? "–" : `$${figure(value < 1 ? 3 : 2)(value)}`),
+  when: (iso) =>
+    new Date(iso).toLocaleString(page.lang, { dateStyle: "medium", timeStyle: "short" }),
+  clock(seconds) {
+    const two = (value) => String(Math.floor(value % 60)).padStart(2, "0");
+    const hours = seconds >= 3600 ? `${Math.floor(seconds / 3600)}:` : "";
+    return `${hours}${two(seconds / 60)}:${two(seconds)}`;
+  },
+};
+
+const put = (text, data) =>
+  text.replace(/\{([\w.]+)\|?(\w*)\}/g, (_, path, as) =>
+    AS[as || "text"](path.split(".").reduce((found, name) => found?.[name], data)));
+
+const t = (key, data = {}) => put(words[key] ?? key, data);
+
+function show(node, data) {
+  for (const field of [node, ...all("[data-v], [data-s]", node)]) {
+    const { v, s } = field.dataset;
+    const text = s ? t(s, data) : v && put(`{${v}}`, data);
+    if (text != null && field.textContent !== text) field.textContent = text;
+  }
+  return node;
+}
+
+const stamp = (kind, data) =>
+  show($(`${kind}-row`).content.firstElementChild.cloneNode(true), data);
+
+const list = (id, kind, these, finish = () => {}) =>
+  $(id).replaceChildren(...these.map((one) => {
+    const row = stamp(kind, one);
+    finish(row, one);
+    return row;
+  }));
+
+async function speak(language) {
+  words = await (await fetch(`/texts/${language}.json`)).json();
+  page.lang = $("language").value = language;
+  for (const node of all("[data-t]")) node.textContent = t(node.dataset.t);
+  for (const node of all("[data-label]")) node.ariaLabel = t(node.dataset.label);
+  for (const node of all("[data-hint]")) node.placeholder = t(node.dataset.hint);
+}
+
+function notice(text) {
+  $("notice").textContent = text;
+  clearTimeout(notice.timer);
+  if (text) notice.timer = setTimeout(notice, 8000, "");
+}
+
+// The API, and who we are to it
+
+let me = { rights: [] };
+const can = (right) => me.rights.includes(right);
+
+async function api(path, body) {
+  const answer = await fetch(API + path, body && {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  });
+  const json = await answer.json().catch(() => ({}));
+  if (answer.ok) return json;
+  throw new Error(json.detail ?? answer.statusText);
+}
+
+const attempt = (doing) => doing.catch((error) => notice(error.message));
+
+$("login-form").onsubmit = async (event) => {
+  event.preventDefault();
+  const { token, ...person } = Object.fromEntries(new FormData(event.target));
+  try {
+    await api("login", token ? { token } : person);
+    event.target.reset();
+    $("login").hidePopover();
+    connect();
+  } catch (error) {
+    $("login-words").textContent = error.message;
+  }
+};
+$("logout").onclick = () => api("logout", {}).then(() => location.reload());
+
+// The stream of events: it comes back by itself, and then tells all there is
+
+const link = { tries: 0, turn: 0 };
+
+function linked(how) {
+  if ($("link").dataset.link === how) return;
+  $("link").dataset.link = how;
+  $("link-words").textContent = t(`link.${how}`);
+}
+
+function disconnect(how) {
+  link.turn++;
+  link.source?.close();
+  link.source = null;
+  clearTimeout(link.timer);
+  linked(how);
+}
+
+function lost() {
+  disconnect("lost");
+  const wait = Math.min(15000, 1000 * 2 ** link.tries++);
+  link.timer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
+}
+
+// The house is told every two seconds: a silent line is a dead one.
+function expect() {
+  clearTimeout(link.timer);
+  link.timer = setTimeout(lost, 15000);
+}
+
+async function connect() {
+  disconnect(link.tries ? "lost" : "connecting");
+  const turn = link.turn;
+  const visitor = await api("me").catch(() => null);
+  if (turn !== link.turn) return;
+  if (!visitor) return lost();
+  me = visitor;
+  $("who").textContent = me.name;
+  page.dataset.me = me.needs_login ? "out" : /^\w/.test(me.name) && "in";
+  page.dataset.rights = me.rights.join(" ");
+  for (const node of all("[data-right]")) node.disabled = !can(node.dataset.right);
+  page.dataset.ready = true;
+  if (!can("read")) {
+    $("login").togglePopover(me.needs_login);
+    return disconnect("closed");
+  }
+  const stream = new EventSource(`${API}events${call.live ? `?call=${call.id}` : ""}`);
+  link.source = stream;
+  stream.onerror = lost;
+  for (const [name, hear] of Object.entries(HEARD))
+    stream.addEventListener(name, ({ data }) => {
+      link.tries = 0;
+      linked("live");
+      expect();
+      hear(JSON.parse(data));
+    });
+  expect();
+}
+
+const HEARD = {
+  async hello({ version }) {
+    if (call.id && !call.facts) choose(call.id);
+    if (link.version === version) return;
+    if (link.version && !talk) location.reload();
+    ({ agents } = await api("agents"));
+    for (const id of ["agents", "talk-agent"]) list(id, "option", agents);
+    link.version = version;
+  },
+  calls(news) {
+    calls.clear();
+    for (const one of news.calls) calls.set(one.id, view(one));
+    showCalls();
+    if (call.live && calls.has(call.id)) showCall(calls.get(call.id));
+  },
+  levels(levels) {
+    for (const [id, both] of Object.entries(levels)) {
+      if (rows.has(id)) showLevels(rows.get(id), both);
+      if (id === talk?.id) showLevels($("talk"), both);
+    }
+  },
+  gone({ id }) {
+    if (id === call.id) choose(id);
+    if ($("tab-history").checked && pages.length === 1) find();
+  },
+  story(news) {
+    tell(news.happened);
+    showCall(view(news.call));
+  },
+  house: showHouse,
+  happened: happen,
+  wave: hearWave,
+};
+
+// Calls now
+
+const calls = new Map();
+const rows = new Map();
+const order = { by: "time", sign: -1 };
+
+function view(one) {
+  const doing = one.outcome ? `outcome.${one.outcome}`
+    : one.state === "talking" ? `floor.${one.floor.split(",")[0]}` : `state.${one.state}`;
+  return {
+    ...one, doing, words: t(doing), came: now(), time: one.seconds,
+    latency_ms: one.latency_ms ?? one.last_latency_ms,
+    name: one.caller_name || one.caller_number || t("unknown"),
+    second: one.caller_name && one.caller_number,
+  };
+}
+
+function showCalls() {
+  const wanted = $("filter").value.toLowerCase();
+  const key = (one) => one[order.by] ?? -1;
+  const shown = [...calls.values()]
+    .filter((one) => [one.name, one.second, one.called_number, one.agent, one.words]
+      .join(" ").toLowerCase().includes(wanted))
+    .sort((a, b) => order.sign * ((key(a) > key(b)) - (key(a) < key(b))));
+  for (const id of rows.keys()) if (!calls.has(id)) rows.delete(id);
+  const body = $("calls-body");
+  const focus = document.activeElement;
+  shown.forEach((one, at) => {
+    const row = showRow(one);
+    if (row !== body.rows[at]) body.insertBefore(row, body.rows[at]);
+  });
+  while (body.rows.length > shown.length) body.lastElementChild.remove();
+  if (body.contains(focus)) focus.focus();
+  for (const { parentNode: head, dataset } of all("thead button"))
+    head.ariaSort = ["descending", "none", "ascending"][1 + order.sign * (dataset.sort === order.by)];
+  $("calls-count").textContent = calls.size;
+  $("calls-none").textContent = t(calls.size ? "calls.filtered" : "calls.none");
+}
+
+const tag = (row, { id, doing }) => Object.assign(row.dataset, { call: id, doing });
+
+function showRow(one) {
+  if (!rows.has(one.id)) rows.set(one.id, stamp("call", one));
+  const row = rows.get(one.id);
+  tag(row, one);
+  row.querySelector("button").ariaCurrent = one.id === call.id;
+  return show(row, one);
+}
+
+function showLevels(where, levels) {
+  all(".bars i", where).forEach((bar, side) => vary(bar, "db", (bar.dataset.db = levels[side])));
+}
+
+$("filter").oninput = showCalls;
+$("calls").tHead.onclick = ({ target: { dataset: { sort: by } } }) => {
+  if (!by) return;
+  order.sign = order.by === by ? -order.sign : 1;
+  order.by = by;
+  showCalls();
+};
+onclick = ({ target }) => {
+  const row = target.closest("tr[data-call], li[data-call]");
+  if (row) location.hash = `call=${row.dataset.call}`;
+};
+onkeydown = (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const picks = all(".pick", event.target.closest("tbody, ol") ?? page);
+  if (!step || !picks.includes(event.target)) return;
+  event.preventDefault();
+  picks[picks.indexOf(event.target) + step]?.focus();
+};
+
+// The chosen call: its story
+
+let call = { id: "" };
+let story;
+
+async function choose(id) {
+  const before = call;
+  call = { id, seconds: 0 };
+  if (before.id !== id) ear?.abort();
+  tell([]);
+  wave = { caller: [], agent: [], end: 0, came: 0 };
+  const found = id && can("read") && (await attempt(api(`calls/${id}`)));
+  if (call.id !== id) return;
+  call.live = found?.live;
+  call.facts = found && view(found.call);
+  $("call").dataset.call = id;
+  $("call").dataset.live = call.live ?? "";
+  fit();
+  if (call.live) showTargets();
+  else if (found) showPast(found);
+  if (found && before.facts?.id !== id && innerWidth < 900) $("call").scrollIntoView();
+  showCalls();
+  if (call.live || before.live) connect();
+}
+
+async function showTargets() {
+  const { targets } = await api("targets");
+  list("target", "option", targets, (row, one) => {
+    row.value = one.name;
+    if (!one.open) row.textContent = t("closed", one);
+  });
+}
+
+function tell(happened) {
+  story = { said: new Map(), tools: new Map(), speech: new Map(), tool: 0 };
+  for (const id of ["story", "strip", "turns"]) $(id).replaceChildren();
+  happened.forEach(happen);
+}
+
+function happen(one) {
+  call.seconds = Math.max(call.seconds, one.at);
+  const box = $("story");
+  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
+  if (TOLD[one.kind]) TOLD[one.kind](one);
+  else if (`mark.${one.kind}` in words) mark(one.kind, one);
+  if (call.live && atEnd) box.scrollTop = box.scrollHeight;
+}
+
+function add(id, node) {
+  $(id).append(node);
+  if ($(id).childElementCount > 1000) $(id).firstElementChild.remove();
+  return node;
+}
+
+function said({ role, item, at }) {
+  let one = item && story.said.get(item);
+  if (!one && role === "user" && item) [one, story.open] = [story.open, null];
+  if (!one) {
+    const row = add("story", stamp("said", { who: t(`role.${role}`), at }));
+    row.dataset.role = role;
+    one = { row, text: "", share: 1 };
+  }
+  if (item) story.said.set((one.row.dataset.item = item), one);
+  return one;
+}
+
+// Of what was cut, the caller heard as much of the text as of the sound.
+function showText(one, growing) {
+  const heard = one.text.slice(0, Math.round(one.text.length * one.share)).trimEnd();
+  const text = one.row.querySelector(".text");
+  text.textContent = heard;
+  if (one.share < 1)
+    text.append(stamp("cut", { here: t("heard"), rest: one.text.slice(heard.length) }));
+  one.row.classList.toggle("growing", growing);
+}
+
+const SIGNS = { barge_in: "▼", false_alarm: "▽" };
+
+function mark(what, one) {
+  if (SIGNS[what]) onStrip("b", what, one.at, SIGNS[what]);
+  add("story", stamp("mark", { ...one, text: t(`mark.${what}`, one) })).dataset.what = what;
+}
+
+function onStrip(tag, what, at, text = "") {
+  const node = add("strip", document.createElement(tag));
+  node.dataset.mark = what;
+  node.textContent = text;
+  vary(node, "at", at);
+  return node;
+}
+
+function speech(side, item, at) {
+  story.speech.set(item, { node: onStrip("i", side, at), at });
+}
+
+function silence(item, at) {
+  const one = story.speech.get(item);
+  if (one) vary(one.node, "for", at - one.at);
+  story.speech.delete(item);
+}
+
+const TOLD = {
+  caller({ at, speaking }) {
+    if (!speaking) return silence("", at);
+    speech("caller", "", at);
+    if (story.open?.row !== $("story").lastElementChild) story.open = said({ role: "user", at });
+  },
+  words(one) {
+    const bubble = said(one);
+    bubble.text += one.text;
+    showText(bubble, true);
+  },
+  said(one) {
+    const bubble = said(one);
+    bubble.text = one.text;
+    showText(bubble, false);
+  },
+  sounding: ({ item, at }) => speech("agent", item, at),
+  played_out: ({ item, at }) => silence(item, at),
+  cut(one) {
+    silence(one.item, one.at);
+    const bubble = said({ ...one, role: "assistant" });
+    bubble.share = one.heard_ms / (one.given_ms || 1);
+    showText(bubble, false);
+  },
+  turn(one) {
+    const row = add("turns", stamp("turn", one));
+    row.dataset.turn = one.turn;
+    vary(row, "ms", one.sounded_ms);
+  },
+  state: (one) => `mark.${one.state}` in words && mark(one.state, one),
+  service: (one) => mark(one.lost ? "lost" : "service", one),
+  operator: (one) => mark(one.did, one),
+  tool_began(one) {
+    story.tool++;
+    onStrip("b", "tool", one.at, "◆");
+    const data = { ...one, took: t("running") };
+    story.tools.set(one.tool, { ...data, row: add("story", stamp("tool", data)) });
+  },
+  tool_ended({ tool, ok, ms, result }) {
+    const one = story.tools.get(tool);
+    if (!one) return;
+    one.row.dataset.ok = ok;
+    show(one.row, { ...one, took: AS.ms(ms), result: `${ok ? "✓" : "✗"} ${result}` });
+  },
+};
+
+// The chosen call: figures and acts
+
+function showCall(one) {
+  call.facts = one;
+  $("call-state").dataset.doing = one.doing;
+  for (const id of ["call-head", "figures", "strip-words"]) show($(id), { ...story, ...one });
+  for (const value of all("#figures dd"))
+    value.parentNode.hidden = value.textContent === "–";
+  showTime(one);
+}
+
+function showTime(one) {
+  call.seconds = Math.max(call.seconds, one.time);
+  $("call-time").textContent = AS.clock(one.time);
+  for (const { node, at } of story.speech.values()) vary(node, "for", call.seconds - at);
+  vary($("strip"), "all", Math.max(call.live ? 20 : 1, call.seconds));
+}
+
+const act = (what, body) =>
+  attempt(api(`calls/${call.id}/${what}`, body).then(() => notice(t(`done.${what}`))));
+
+$("acts").onsubmit = (event) => {
+  event.preventDefault();
+  act(event.target.name, Object.fromEntries(new FormData(event.target)));
+  event.target.reset();
+};
+$("ask-yes").onclick = () => act("hang_up", {});
+
+// The chosen call: its sound, drawn and heard
+
+let wave;
+
+const colour = (name) => getComputedStyle(page).getPropertyValue(`--${name}`);
+
+function hearWave({ at, step_ms: step, caller, agent }) {
+  wave.end = (at * 1000) / step + caller.length;
+  wave.came = now();
+  wave.caller = [...wave.caller, ...caller].slice(-2000);
+  wave.agent = [...wave.agent, ...agent].slice(-2000);
+  $("wave").dataset.peak = Math.max(...caller, ...agent);
+}
+
+function fit() {
+  const canvas = $("wave");
+  canvas.width = canvas.clientWidth * devicePixelRatio;
+  canvas.height = canvas.clientHeight * devicePixelRatio;
+  chart?.setSize(size());
+  draw();
+}
+
+// A bar has 3 pixels. Of a past call all is drawn; of a live one 40 ms a bar, up to now.
+function draw() {
+  const canvas = $("wave");
+  const { clientWidth: wide, clientHeight: high } = canvas;
+  const ink = canvas.getContext("2d");
+  ink.reset();
+  ink.scale(devicePixelRatio, devicePixelRatio);
+  const bars = Math.ceil(wide / 3);
+  const since = Math.min(0.4, now() - wave.came) - 0.2;
+  const [first, each, last] = wave.whole ? [0, wave.caller.length / bars, bars]
+    : [wave.end - wave.caller.length, 2, (wave.end + 50 * since) / 2];
+  ["caller", "agent"].forEach((side, lane) => {
+    ink.fillStyle = colour(side);
+    for (let bar = Math.floor(last - bars); bar < last; bar++) {
+      const [from, to] = [bar, bar + 1].map((one) => Math.max(0, Math.round(one * each - first)));
+      const peak = Math.max(0, ...wave[side].slice(from, to));
+      const tall = 2 + Math.sqrt(peak / 100) * (high / 2 - 8);
+      ink.fillRect(wide - (last - bar) * 3, (high * (1 + 2 * lane) - 2 * tall) / 4, 2, tall);
+    }
+  });
+  ink.fillStyle = colour("ink");
+  if (wave.whole) ink.fillRect((wide * $("recording").currentTime) / call.seconds, 0, 2, high);
+}
+
+async function showPast({ happened, verdict, recording }) {
+  const { id } = call;
+  tell(happened);
+  showCall(call.facts);
+  list("verdict", "line", verdict.map((text) => ({ text })));
+  for (const link of all("[download]"))
+    link.href = `${API}calls/${id}/${link.dataset.what}`;
+  $("past").dataset.recording = recording;
+  const may = recording && can("listen");
+  $("recording").src = may ? $("wav").href : "";
+  const mine = wave;
+  if (may) Object.assign(mine, await attempt(api(`calls/${id}/waveform`)), { whole: true });
+  if (mine === wave) showTime({ time: mine.seconds ?? call.seconds });
+  draw();
+}
+
+$("recording").ontimeupdate = draw;
+$("wave").onclick = ({ offsetX, target }) => {
+  if (!wave.whole) return;
+  $("recording").currentTime = (call.seconds * offsetX) / target.clientWidth;
+  $("recording").play();
+};
+
+// The house
+
+let house;
+let agents = [];
+let chart;
+
+function showHouse(news) {
+  house = news;
+  const hours = news.calls.by_hour;
+  for (const one of ["well", "transferred", "failed"])
+    news[one] = hours.reduce((sum, hour) => sum + hour[one], 0);
+  show($("house"), news);
+  const state = ["stopping", "draining", "ready"].find((one) => news[one]) ?? "problem";
+  $("state").dataset.state = state;
+  $("state-words").textContent = state === "problem" ? news.problem : t(`house.${state}`);
+  $("day").ariaLabel = t("outcomes", news);
+  for (const [name, value] of Object.entries(news.latency)) vary($("range"), name, value ?? 0);
+  $("drain").ariaChecked = news.draining;
+  $("drain-what").textContent = t(news.draining ? "drain.on" : "drain.off");
+  const busy = (name) => [...calls.values()].filter((one) => one.agent === name).length;
+  const limit = (key, as, value, most, one) =>
+    ({ name: t(key, one), text: t(`of.${as}`, { value, most }), value, most });
+  list("limits", "meter", [
+    limit("calls", "number", news.calls.now, news.calls.most),
+    ...agents.map((one) => limit("calls.agent", "number", busy(one.name), one.max_calls, one)),
+    limit("spend", "money", news.spend.today, news.spend.most),
+    ...news.spend.agents.map((one) => limit("spend.agent", "money", one.today, one.most, one)),
+  ].filter((one) => one.most), (row, { value, most }) => {
+    vary(row, "share", Math.min(1, value / most));
+    row.classList.toggle("high", value > 0.8 * most);
+  });
+  list("providers", "provider", news.providers.map((one) => ({
+    ...one, sign: one.problem ? "✗" : "✓",
+    words: one.problem || t("provider.fine", one),
+    past: one.last_error && t("provider.error", one),
+  })), (row, one) => (row.dataset.ok = !one.problem));
+  // Stacked: each series covers what lies below it of the one before.
+  const data = [
+    (one) => one.hour, (one) => one.well + one.transferred + one.failed,
+    (one) => one.well + one.transferred, (one) => one.well,
+  ];
+  chart ??= drawDay();
+  chart.setData(data.map((of) => hours.map(of)));
+}
+
+const size = () => ({ width: $("day").clientWidth, height: 130 });
+
+function drawDay() {
+  const show = false;
+  const axis = { stroke: () => colour("muted"), ticks: { show }, grid: { show } };
+  const bars = (name, share) => ({
+    fill: () => colour(name), points: { show }, paths: uPlot.paths.bars({ size: [share, 99] }),
+  });
+  return new uPlot({
+    ...size(), legend: { show }, cursor: { show },
+    scales: {
+      x: { time: false, range: [-0.6, 23.6] }, y: { range: (_, low, high) => [0, Math.max(4, high)] },
+    },
+    axes: [{ ...axis, size: 24, incrs: [3] },
+      { ...axis, size: 34, incrs: [1, 2, 5, 10, 50, 200], grid: { stroke: () => colour("line") } }],
+    series: [{}, bars("failed", 0.3), bars("transferred", 0.5), bars("well", 0.7)],
+  }, [], $("day"));
+}
+
+$("drain").onclick = () => attempt(api("drain", { draining: !house.draining }));
+
+// History
+
+let pages = [""];
+
+async function find() {
+  const query = new URLSearchParams([...new FormData($("search"))].filter(([, value]) => value));
+  if (pages.at(-1)) query.set("before", pages.at(-1));
+  const found = await attempt(api(`history?${query}`));
+  if (!found) return;
+  list("found", "found", found.calls.map(view), tag);
+  $("kept").textContent = found.kept;
+  $("newer").disabled = pages.length < 2;
+  $("older").disabled = !found.next;
+  $("older").onclick = () => find(pages.push(found.next));
+}
+
+$("newer").onclick = () => find(pages.pop());
+$("search").onsubmit = (event) => {
+  event.preventDefault();
+  pages = [""];
+  find();
+};
+$("tab-history").onchange = find;
+
+// Listening to a call, and calling from here
+
+let ear;
+let talk;
+
+async function sound(open, name, channels, options) {
+  if (!isSecureContext) throw new Error(t("insecure"));
+  const context = new AudioContext(options);
+  open.push(context);
+  await context.audioWorklet.addModule("/worklet.js");
+  const node = new AudioWorkletNode(context, name, { outputChannelCount: [channels] });
+  node.connect(context.destination);
+  return node;
+}
+
+const shut = (open) => open.forEach((one) => one.close());
+
+async function listen() {
+  const mine = (ear = new AbortController());
+  const open = [];
+  $("listen").ariaPressed = true;
+  try {
+    const out = await sound(open, "wav", 2, { sampleRate: 16000 });
+    const { body } = await fetch(`${API}calls/${call.id}/listen`, { signal: mine.signal });
+    const reader = body.getReader();
+    for (let got = {}; !got.done; got = await reader.read()) out.port.postMessage(got.value ?? []);
+  } catch (error) {
+    if (!mine.signal.aborted) notice(error.message);
+  }
+  shut(open);
+  if (ear === mine) ear = null;
+  $("listen").ariaPressed = Boolean(ear);
+}
+
+$("listen").onclick = () => (ear ? ear.abort() : listen());
+
+function talking(how, text = t(`talk.${how}`)) {
+  $("talk").dataset.talk = how;
+  $("talk-words").textContent = text;
+}
+
+async function dial() {
+  const open = [];
+  talk = { since: now() };
+  talking("asking");
+  try {
+    const out = await sound(open, "pcm", 1, { sampleRate: 24000 });
+    const microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
+    open.push({ close: () => microphone.getTracks()[0].stop() });
+    const into = await sound(open, "microphone", 1);
+    into.context.createMediaStreamSource(microphone).connect(into);
+    talking("calling");
+    const path = `${API}talk?agent=${encodeURIComponent($("talk-agent").value)}`;
+    const socket = new WebSocket(location.origin.replace("http", "ws") + path);
+    socket.binaryType = "arraybuffer";
+    talk.send = (what) => socket.readyState === 1 && socket.send(what);
+    talk.end = () => socket.close();
+    into.port.onmessage = ({ data }) => talk?.send(data);
+    socket.onmessage = ({ data }) => {
+      if (typeof data !== "string") return out.port.postMessage(data);
+      talking("talking");
+      talk.id = JSON.parse(data).call_id;
+      location.hash = `call=${talk.id}`;
+    };
+    const { reason } = await new Promise((over) => (socket.onclose = over));
+    talking("idle", reason || t("talk.over"));
+  } catch (error) {
+    talking("idle", error.name in words ? t(error.name) : error.message);
+  }
+  shut(open);
+  talk = null;
+}
+
+$("talk-start").onclick = dial;
+$("talk-end").onclick = () => talk.end();
+$("talk-keys").onclick = ({ target: { dataset: { key } } }) =>
+  key && talk.send(JSON.stringify({ dtmf: key }));
+
+// The page itself: its looks, its language, its clock
+
+function tint() {
+  page.dataset.theme = localStorage.theme = $("theme").value;
+  if (wave) draw();
+}
+
+function tick() {
+  for (const one of calls.values()) {
+    one.time = one.seconds + now() - one.came;
+    if (rows.has(one.id)) showRow(one);
+    if (one === call.facts) showTime(one);
+  }
+  if (talk) $("talk-time").textContent = AS.clock(now() - talk.since);
+  if (still.matches) draw();
+}
+
+// Who does not look costs nothing; on coming back all is told anew.
+document.onvisibilitychange = () => {
+  clearInterval(link.ticking);
+  clearTimeout(link.resting);
+  if (document.hidden) link.resting = setTimeout(disconnect, 10000, "asleep");
+  else {
+    link.ticking = setInterval(tick, 1000);
+    if (!link.source) connect();
+  }
+};
+onhashchange = () => choose(/^#call=([\w-]+)$/.exec(location.hash)?.[1] ?? "");
+onresize = fit;
+$("theme").onchange = tint;
+$("language").onchange = async ({ target }) => {
+  await speak((localStorage.language = target.value));
+  await choose(call.id);
+  connect();
+};
+$("theme").value = localStorage.theme ?? "auto";
+tint();
+await speak(localStorage.language ?? page.lang);
+onhashchange();
+document.onvisibilitychange();
+requestAnimationFrame(function frame() {
+  if (call.live && !still.matches) draw();
+  requestAnimationFrame(frame);
+});
