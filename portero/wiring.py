@@ -203,8 +203,14 @@ class Wiring:
         )
         talk = browsers.resource(bridge.accept, bridge.announce)
         api = api_v1.make(
-            *(bridge, access, house, story, archive, talk),
-            *(self._reactor, self._in_thread),
+            bridge,
+            access,
+            house,
+            story,
+            archive,
+            talk,
+            self._reactor,
+            self._in_thread,
         )
         children: dict[str, IResource] = {
             **page(),

@@ -432,14 +432,20 @@ class BackOffTests(AccessCase):
         status, fields, _ = self.ask("/read", bearer("wrong"), **more)
         return status, fields
 
-    def test_after_some_failures_not_even_the_right_token_is_looked_at(self) -> None:
+    def test_after_some_failures_not_even_the_web_token_is_looked_at(self) -> None:
         for _ in range(FREE):
             self.assertEqual(self.refuse()[0], 401)
-        status, fields, text = self.ask("/read", bearer(ROBOT))
+        status, fields, text = self.ask("/read", bearer(TOKEN))
         self.assertEqual((status, fields["retry-after"]), (429, "1"))
         self.assertIn("try again in 1 s", json.loads(text)["detail"])
         self.clock.advance(1)
+        self.assertEqual(self.ask("/read", bearer(TOKEN))[0], 200)
+
+    def test_nobody_locks_out_a_program_with_a_token_of_its_own(self) -> None:
+        for _ in range(FREE + 1):
+            self.refuse()
         self.assertEqual(self.ask("/read", bearer(ROBOT))[0], 200)
+        self.assertEqual(self.refuse()[0], 429)
 
     def test_to_try_in_vain_makes_the_wait_no_longer(self) -> None:
         for _ in range(FREE + 20):
@@ -459,12 +465,12 @@ class BackOffTests(AccessCase):
         seen = "X-Forwarded-For: 203.0.113.1, 192.0.2.7"
         for _ in range(FREE):
             self.ask("/read", bearer("wrong"), seen)
-        self.assertEqual(self.ask("/read", bearer(ROBOT), seen)[0], 429)
+        self.assertEqual(self.ask("/read", bearer(TOKEN), seen)[0], 429)
         # What he says of himself, before the proxy's word, is worth nothing.
         other = "X-Forwarded-For: 203.0.113.2, 192.0.2.7"
-        self.assertEqual(self.ask("/read", bearer(ROBOT), other)[0], 429)
+        self.assertEqual(self.ask("/read", bearer(TOKEN), other)[0], 429)
         for field in ("X-Forwarded-For: 192.0.2.8", "X-Real-IP: x"):
-            self.assertEqual(self.ask("/read", bearer(ROBOT), field)[0], 200)
+            self.assertEqual(self.ask("/read", bearer(TOKEN), field)[0], 200)
 
     def test_another_machine_cannot_blame_a_third(self) -> None:
         for n in range(FREE):

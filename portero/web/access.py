@@ -283,21 +283,21 @@ class Access:
         return _Asked(self._as_visitor(visit.name, visit.user), visit.user, visit)
 
     def _by_token(self, request: Request, token: str) -> _Asked:
-        try:
-            self._check_wait(self._tokens, request)
-        except Problem as problem:
-            return _Asked(NOBODY, trouble=problem)
         # All are compared, and to their end, so that the time it takes tells nothing.
         fits = _Asked(NOBODY)
         shown = token_hash(token)
         for name, user in self._users.items():
             if hmac.compare_digest(shown, user.token) and user.token:
                 fits = _Asked(self._as_visitor(name, user), user)
+        if fits.visitor is not NOBODY:
+            return fits  # nobody guesses one of these, so nobody else locks it out
+        try:
+            self._check_wait(self._tokens, request)
+        except Problem as problem:
+            return _Asked(NOBODY, trouble=problem)
         ours = self._web_token
         if hmac.compare_digest(shown, token_hash(ours)) and ours:
-            fits = _Asked(WEB_TOKEN)
-        if fits.visitor is not NOBODY:
-            return fits
+            return _Asked(WEB_TOKEN)
         self._tokens.failed(origin.source(request))
         self._say(request, "wrong token" if token else "empty token")
         headers = {"WWW-Authenticate": "Bearer"}

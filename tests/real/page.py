@@ -229,9 +229,15 @@ class PageTestCase(RealTestCase):
     def is_ready(self, page: Page) -> None:
         page.until("'ready' in document.documentElement.dataset")
 
-    def _leave(self, page: Page) -> None:
+    def shot(self, page: Page) -> None:
+        """
+        Keep what it looks like, for people.
+        """
         name = re.sub(r".*\.(test_page\w*)\.", r"\1.", self.id())
         page.screenshot(SCREENSHOTS / f"{name}-{next(self._shots)}.png")
+
+    def _leave(self, page: Page) -> None:
+        self.shot(page)
         told = page.told()
         page.close()
         self.assertEqual(told["reports"], [], "against its own policy")

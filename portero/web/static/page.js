@@ -19,7 +19,7 @@ function figure(digits, unit = "") {
 }
 
 const AS = {
-  text: (value) => String(value ?? ""),
+  text: (value) => value ?? "",
   number: figure(0),
   ms: figure(0, " ms"),
   ms1: figure(1, " ms"),
@@ -72,18 +72,22 @@ function notice(text) {
   if (text) notice.timer = setTimeout(notice, 8000, "");
 }
 
-// The API, and who we are to it
+// The API
 
 let me = { rights: [] };
 const can = (right) => me.rights.includes(right);
 
+async function request(path, options) {
+  const answer = await fetch(API + path, options);
+  if (answer.ok) return answer;
+  throw new Error((await answer.json().catch(() => ({}))).detail ?? answer.statusText);
+}
+
 async function api(path, body) {
-  const answer = await fetch(API + path, body && {
+  const answer = await request(path, body && {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   });
-  const json = await answer.json().catch(() => ({}));
-  if (answer.ok) return json;
-  throw new Error(json.detail ?? answer.statusText);
+  return answer.status === 204 || answer.json();
 }
 
 const attempt = (doing) => doing.catch((error) => notice(error.message));
@@ -123,7 +127,7 @@ function disconnect(how) {
 function lost() {
   disconnect("lost");
   const wait = Math.min(15000, 1000 * 2 ** link.tries++);
-  link.timer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
+  link.timer = setTimeout(connect, wait * (1 - Math.random() / 2));
 }
 
 // The house is told every two seconds: a silent line is a dead one.
@@ -256,7 +260,7 @@ $("calls").tHead.onclick = ({ target: { dataset: { sort: by } } }) => {
   showCalls();
 };
 onclick = ({ target }) => {
-  const row = target.closest("tr[data-call], li[data-call]");
+  const row = target.closest(":is(tr, li)[data-call]");
   if (row) location.hash = `call=${row.dataset.call}`;
 };
 onkeydown = (event) => {
@@ -287,7 +291,7 @@ async function choose(id) {
   fit();
   if (call.live) showTargets();
   else if (found) showPast(found);
-  if (found && before.facts?.id !== id && innerWidth < 900) $("call").scrollIntoView();
+  if (found && before.facts?.id !== id) $("call").scrollIntoView();
   showCalls();
   if (call.live || before.live) connect();
 }
@@ -442,7 +446,7 @@ $("acts").onsubmit = (event) => {
 };
 $("ask-yes").onclick = () => act("hang_up", {});
 
-// The chosen call: its sound, drawn and heard
+// The chosen call: its sound
 
 let wave;
 
@@ -466,9 +470,8 @@ function fit() {
 
 // A bar has 3 pixels. Of a past call all is drawn; of a live one 40 ms a bar, up to now.
 function draw() {
-  const canvas = $("wave");
-  const { clientWidth: wide, clientHeight: high } = canvas;
-  const ink = canvas.getContext("2d");
+  const { clientWidth: wide, clientHeight: high } = $("wave");
+  const ink = $("wave").getContext("2d");
   ink.reset();
   ink.scale(devicePixelRatio, devicePixelRatio);
   const bars = Math.ceil(wide / 3);
@@ -479,7 +482,7 @@ function draw() {
     ink.fillStyle = colour(side);
     for (let bar = Math.floor(last - bars); bar < last; bar++) {
       const [from, to] = [bar, bar + 1].map((one) => Math.max(0, Math.round(one * each - first)));
-      const peak = Math.max(0, ...wave[side].slice(from, to));
+      const peak = Math.max(0, ...wave[side].slice(from, to + (each < 1)));
       const tall = 2 + Math.sqrt(peak / 100) * (high / 2 - 8);
       ink.fillRect(wide - (last - bar) * 3, (high * (1 + 2 * lane) - 2 * tall) / 4, 2, tall);
     }
@@ -547,7 +550,7 @@ function showHouse(news) {
     words: one.problem || t("provider.fine", one),
     past: one.last_error && t("provider.error", one),
   })), (row, one) => (row.dataset.ok = !one.problem));
-  // Stacked: each series covers what lies below it of the one before.
+  // Stacked: each series covers a part of the one before.
   const data = [
     (one) => one.hour, (one) => one.well + one.transferred + one.failed,
     (one) => one.well + one.transferred, (one) => one.well,
@@ -624,7 +627,7 @@ async function listen() {
   $("listen").ariaPressed = true;
   try {
     const out = await sound(open, "wav", 2, { sampleRate: 16000 });
-    const { body } = await fetch(`${API}calls/${call.id}/listen`, { signal: mine.signal });
+    const { body } = await request(`calls/${call.id}/listen`, { signal: mine.signal });
     const reader = body.getReader();
     for (let got = {}; !got.done; got = await reader.read()) out.port.postMessage(got.value ?? []);
   } catch (error) {
@@ -679,7 +682,7 @@ $("talk-end").onclick = () => talk.end();
 $("talk-keys").onclick = ({ target: { dataset: { key } } }) =>
   key && talk.send(JSON.stringify({ dtmf: key }));
 
-// The page itself: its looks, its language, its clock
+// The page itself
 
 function tint() {
   page.dataset.theme = localStorage.theme = $("theme").value;
@@ -696,7 +699,7 @@ function tick() {
   if (still.matches) draw();
 }
 
-// Who does not look costs nothing; on coming back all is told anew.
+// Who does not look costs nothing.
 document.onvisibilitychange = () => {
   clearInterval(link.ticking);
   clearTimeout(link.resting);
