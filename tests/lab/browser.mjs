@@ -23,30 +23,14 @@ const pages = new Map();
 let opened = 0;
 let ending = false;
 
-// What is on the page as its reader sees it, without what is hidden.
-const CHECKS = {
-    text: (found) => found.innerText(),
-    html: (found) => found.innerHTML(),
-    value: (found) => found.inputValue(),
-    enabled: (found) => found.isEnabled(),
-    visible: (found) => found.isVisible(),
-    attribute: (found, {name}) => found.getAttribute(name),
-};
-
 function tell(told, text) {
     told.push(String(text).slice(0, 2000));
     if (told.length > MOST_TOLD) told.shift();
 }
 
-async function open({viewport, locale, scheme, cookies, touch}) {
+async function open({viewport, locale, scheme}) {
     const context = await browser.newContext({
-        viewport: viewport ?? {width: 1440, height: 900},
-        locale: locale ?? "en-GB",
-        colorScheme: scheme ?? "light",
-        hasTouch: touch ?? false,
-        acceptDownloads: true,
-    });
-    if (cookies) await context.addCookies(cookies);
+        viewport, locale, colorScheme: scheme, acceptDownloads: true});
     const page = await context.newPage();
     const told = {console: [], errors: [], reports: [], dialogs: [], failed: []};
     // From outside the page's own policy, so that it works under every policy.
@@ -67,6 +51,10 @@ async function open({viewport, locale, scheme, cookies, touch}) {
     });
     pages.set(++opened, {page, context, told});
     return opened;
+}
+
+function first(page, at) {
+    return pages.get(page).page.locator(at).first();
 }
 
 async function until(true_, ms) {
@@ -99,33 +87,25 @@ const ACTS = {
     reload: async ({page, ms}) => {
         await pages.get(page).page.reload({timeout: ms, waitUntil: "load"});
     },
-    click: ({page, at, ms}) => pages.get(page).page.locator(at).first()
-        .click({timeout: ms}),
-    fill: ({page, at, text, ms}) => pages.get(page).page.locator(at).first()
-        .fill(text, {timeout: ms}),
-    choose: ({page, at, text, ms}) => pages.get(page).page.locator(at).first()
-        .selectOption(text, {timeout: ms}),
+    click: ({page, at, ms}) => first(page, at).click({timeout: ms}),
+    fill: ({page, at, text, ms}) => first(page, at).fill(text, {timeout: ms}),
+    choose: ({page, at, text, ms}) => first(page, at).selectOption(text, {timeout: ms}),
     press: ({page, keys}) => pages.get(page).page.keyboard.press(keys),
-    look: async ({page, part, at, ms, ...more}) => {
-        const found = pages.get(page).page.locator(at).first();
-        await found.waitFor({state: "attached", timeout: ms});
-        return await CHECKS[part](found, more);
-    },
+    text: ({page, at, ms}) => first(page, at).innerText({timeout: ms}),
+    enabled: ({page, at, ms}) => first(page, at).isEnabled({timeout: ms}),
     texts: ({page, at}) => pages.get(page).page.locator(at).allInnerTexts(),
     count: ({page, at}) => pages.get(page).page.locator(at).count(),
     evaluate: ({page, code}) => pages.get(page).page.evaluate(code),
     until: ({page, code, ms}) => until(() => pages.get(page).page.evaluate(code), ms),
-    offline: ({page, offline}) => pages.get(page).context.setOffline(offline),
     resize: ({page, viewport}) => pages.get(page).page.setViewportSize(viewport),
     scheme: ({page, scheme}) => pages.get(page).page.emulateMedia(
         {colorScheme: scheme}),
-    screenshot: async ({page, path, whole}) => {
-        await pages.get(page).page.screenshot({path, fullPage: whole ?? false});
+    screenshot: async ({page, path}) => {
+        await pages.get(page).page.screenshot({path});
     },
     download: async ({page, at, path, ms}) => {
-        const {page: where} = pages.get(page);
-        const coming = where.waitForEvent("download", {timeout: ms});
-        await Promise.all([coming, where.locator(at).first().click({timeout: ms})]);
+        const coming = pages.get(page).page.waitForEvent("download", {timeout: ms});
+        await Promise.all([coming, first(page, at).click({timeout: ms})]);
         const download = await coming;
         await download.saveAs(path);
         return download.suggestedFilename();

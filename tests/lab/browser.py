@@ -202,7 +202,7 @@ class Page:
         """
         @return: What a reader reads there.
         """
-        return str(self._do("look", part="text", at=at))
+        return str(self._do("text", at=at))
 
     def texts(self, at: str) -> list[str]:
         """
@@ -211,24 +211,8 @@ class Page:
         found: list[str] = self._do("texts", at=at)
         return found
 
-    def html(self, at: str) -> str:
-        return str(self._do("look", part="html", at=at))
-
-    def value(self, at: str) -> str:
-        """
-        @return: Of a field.
-        """
-        return str(self._do("look", part="value", at=at))
-
     def enabled(self, at: str) -> bool:
-        return bool(self._do("look", part="enabled", at=at))
-
-    def visible(self, at: str) -> bool:
-        return bool(self._do("look", part="visible", at=at))
-
-    def attribute(self, at: str, name: str) -> str | None:
-        found: str | None = self._do("look", part="attribute", at=at, name=name)
-        return found
+        return bool(self._do("enabled", at=at))
 
     def count(self, at: str) -> int:
         return int(self._do("count", at=at))
@@ -285,25 +269,18 @@ class Page:
             seconds,
         )
 
-    def offline(self, offline: bool = True) -> None:
-        """
-        Take the network away from what the page asks from now on, or give it back.
-        """
-        self._do("offline", offline=offline)
-
     def resize(self, size: tuple[int, int]) -> None:
         self._do("resize", viewport=_viewport(size))
 
     def dark(self, dark: bool = True) -> None:
         self._do("scheme", scheme="dark" if dark else "light")
 
-    def screenshot(self, path: Path, whole: bool = False) -> None:
+    def screenshot(self, path: Path) -> None:
         """
-        @param path: Of a PNG.
-        @param whole: All of the page, not only what the window shows.
+        @param path: Of a PNG: what the window shows.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._do("screenshot", 30.0, path=str(path), whole=whole)
+        self._do("screenshot", 30.0, path=str(path))
 
     def download(self, at: str, path: Path) -> str:
         """

@@ -51,7 +51,7 @@ class ConnectionTests(PageTestCase):
         page.appears("#link[data-link=live]")
         before.stop()
         page.appears("#link[data-link=lost]")
-        self.assertTrue(page.text("#link-words"))
+        page.shows("#link-words", "Reconnecting")
         self._own = Portero(ports=(before.port, before.web_port))
         self.addCleanup(self._own.stop)
         page.appears("#link[data-link=live]", 20)

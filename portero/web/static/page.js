@@ -106,7 +106,7 @@ $("login-form").onsubmit = async (event) => {
 };
 $("logout").onclick = () => api("logout", {}).then(() => location.reload());
 
-// The stream of events: it comes back by itself, and then tells all there is
+// The stream of events: it comes back by itself, and tells all again
 
 const link = { tries: 0, turn: 0 };
 
@@ -354,8 +354,8 @@ function mark(what, one) {
   add("story", stamp("mark", { ...one, text: t(`mark.${what}`, one) })).dataset.what = what;
 }
 
-function onStrip(tag, what, at, text = "") {
-  const node = add("strip", document.createElement(tag));
+function onStrip(el, what, at, text = "") {
+  const node = add("strip", document.createElement(el));
   node.dataset.mark = what;
   node.textContent = text;
   vary(node, "at", at);
@@ -496,8 +496,8 @@ async function showPast({ happened, verdict, recording }) {
   tell(happened);
   showCall(call.facts);
   list("verdict", "line", verdict.map((text) => ({ text })));
-  for (const link of all("[download]"))
-    link.href = `${API}calls/${id}/${link.dataset.what}`;
+  for (const file of all("[download]"))
+    file.href = `${API}calls/${id}/${file.dataset.what}`;
   $("past").dataset.recording = recording;
   const may = recording && can("listen");
   $("recording").src = may ? $("wav").href : "";
@@ -528,11 +528,12 @@ function showHouse(news) {
   show($("house"), news);
   const state = ["stopping", "draining", "ready"].find((one) => news[one]) ?? "problem";
   $("state").dataset.state = state;
-  $("state-words").textContent = state === "problem" ? news.problem : t(`house.${state}`);
+  news.why = words[`problem.${news.problem}`] ?? news.problem;
+  $("state-words").textContent = t(`house.${state}`, news);
   $("day").ariaLabel = t("outcomes", news);
   for (const [name, value] of Object.entries(news.latency)) vary($("range"), name, value ?? 0);
   $("drain").ariaChecked = news.draining;
-  $("drain-what").textContent = t(news.draining ? "drain.on" : "drain.off");
+  $("drain-what").textContent = t(`drain.${news.draining}`);
   const busy = (name) => [...calls.values()].filter((one) => one.agent === name).length;
   const limit = (key, as, value, most, one) =>
     ({ name: t(key, one), text: t(`of.${as}`, { value, most }), value, most });
@@ -550,7 +551,7 @@ function showHouse(news) {
     words: one.problem || t("provider.fine", one),
     past: one.last_error && t("provider.error", one),
   })), (row, one) => (row.dataset.ok = !one.problem));
-  // Stacked: each series covers a part of the one before.
+  // Stacked: each series covers part of the one before.
   const data = [
     (one) => one.hour, (one) => one.well + one.transferred + one.failed,
     (one) => one.well + one.transferred, (one) => one.well,

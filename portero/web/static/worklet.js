@@ -9,6 +9,7 @@ class Pcm extends AudioWorkletProcessor {
     this.waiting = []; // of [Int16Array, index of its next sample]
     this.samples = 0;
     this.sounding = false;
+    this.ahead = 0.08; // seconds that have to be here before it sounds
     this.port.onmessage = ({ data }) => this.take(new Uint8Array(data));
   }
 
@@ -34,8 +35,11 @@ class Pcm extends AudioWorkletProcessor {
 
   process(inputs, [channels]) {
     const wanted = channels[0].length * channels.length;
-    this.sounding ||= this.samples >= 0.08 * sampleRate * channels.length;
-    this.sounding &&= this.samples >= wanted;
+    if (this.sounding && this.samples < wanted) {
+      this.sounding = false;
+      this.ahead = Math.min(0.4, this.ahead * 1.5); // this network is not so steady
+    }
+    this.sounding ||= this.samples >= this.ahead * sampleRate * channels.length;
     if (!this.sounding) return true; // silence
     this.samples -= wanted;
     for (let at = 0; at < channels[0].length; at++)
