@@ -66,7 +66,7 @@ SHOP: dict[str, Any] = {
 MODELS: Models = {
     "talks": {"reply": ((0.1, LONG_MS),)},
     "brief": {"reply": SENTENCE},
-    "parrot": {"reply": SENTENCE, "then": ({},)},
+    "parrot": {"reply": SENTENCE, "then": ({"speed": 2.0},)},
     "asks": {
         "reply": SENTENCE,
         "words": HOSTILE_WORDS,

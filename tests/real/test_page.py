@@ -83,7 +83,7 @@ class CallTests(PageTestCase):
         phone.wait_for_quiet(0.7, 15)
         phone.play(pcm(self.speech()))
         page.shows("#story li[data-role=user] .text", SPOKEN_WORDS)
-        page.until("document.querySelectorAll('#story li[data-role=assistant]')[1]")
+        page.shows("#story li[data-role=assistant] .text", SPOKEN_WORDS)
         texts = page.evaluate("Object.values(window.lab)")
         grown = [seen for seen in texts if len(seen) > 1]
         self.assertTrue(grown, texts)

@@ -8,8 +8,8 @@ const now = () => performance.now() / 1000;
 const page = document.documentElement;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-// Words and numbers, in the reader's language. In the page data-t and data-s are keys of the
-// texts, data-v is like "lag_ms.p99|ms1": a value, and how to write it. So it is in texts.
+// Words and numbers, in the reader's language. data-t and data-s are keys of the texts,
+// data-v is like "lag_ms.p99|ms1": a value, and how to write it. So it is in texts.
 
 let words = {};
 
@@ -84,8 +84,9 @@ async function request(path, options) {
 }
 
 async function api(path, body) {
-  const answer = await request(path, body && {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  const answer = await request(path, {
+    headers: { "Accept-Language": page.lang, "Content-Type": "application/json" },
+    ...(body && { method: "POST", body: JSON.stringify(body) }),
   });
   return answer.status === 204 || answer.json();
 }
@@ -106,7 +107,7 @@ $("login-form").onsubmit = async (event) => {
 };
 $("logout").onclick = () => api("logout", {}).then(() => location.reload());
 
-// The stream of events: it comes back by itself, and tells all again
+// The events: the stream comes back by itself, and tells all again
 
 const link = { tries: 0, turn: 0 };
 
@@ -337,7 +338,7 @@ function said({ role, item, at }) {
   return one;
 }
 
-// Of what was cut, the caller heard as much of the text as of the sound.
+// Of a cut text the caller heard as much as of the sound.
 function showText(one, growing) {
   const heard = one.text.slice(0, Math.round(one.text.length * one.share)).trimEnd();
   const text = one.row.querySelector(".text");
@@ -605,7 +606,7 @@ $("search").onsubmit = (event) => {
 };
 $("tab-history").onchange = find;
 
-// Listening to a call, and calling from here
+// Listening, and calling from here
 
 let ear;
 let talk;
