@@ -1,4 +1,4 @@
-// The live page of portero. What comes from a call goes into text nodes, never markup.
+// portero's live page. What a call brings goes into text nodes, never markup.
 
 const API = "/api/v1/";
 const $ = (id) => document.getElementById(id);
@@ -9,7 +9,7 @@ const page = document.documentElement;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 // Words and numbers, in the reader's language. data-t and data-s are keys of the texts,
-// data-v is like "lag_ms.p99|ms1": a value, and how to write it. So it is in texts.
+// data-v is a value and how to write it, as "lag_ms.p99|ms1"; in texts too.
 
 let words = {};
 
@@ -107,7 +107,7 @@ $("login-form").onsubmit = async (event) => {
 };
 $("logout").onclick = () => api("logout", {}).then(() => location.reload());
 
-// The events: the stream comes back by itself, and tells all again
+// The stream of events comes back by itself
 
 const link = { tries: 0, turn: 0 };
 
@@ -131,7 +131,7 @@ function lost() {
   link.timer = setTimeout(connect, wait * (1 - Math.random() / 2));
 }
 
-// The house is told every two seconds: a silent line is a dead one.
+// The house is told every 2 s: a silent line is a dead one.
 function expect() {
   clearTimeout(link.timer);
   link.timer = setTimeout(lost, 15000);
@@ -313,12 +313,18 @@ function tell(happened) {
 
 function happen(one) {
   call.seconds = Math.max(call.seconds, one.at);
-  const box = $("story");
-  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
   if (TOLD[one.kind]) TOLD[one.kind](one);
   else if (`mark.${one.kind}` in words) mark(one.kind, one);
-  if (call.live && atEnd) box.scrollTop = box.scrollHeight;
+  if (call.live && !story.left) story.frame ??= requestAnimationFrame(follow);
 }
+
+function follow() {
+  $("story").scrollTop = 1e9;
+  story.frame = null;
+}
+
+$("story").onscroll = ({ target: box }) =>
+  (story.left = box.scrollHeight - box.scrollTop - box.clientHeight > 60);
 
 function add(id, node) {
   $(id).append(node);
@@ -338,7 +344,7 @@ function said({ role, item, at }) {
   return one;
 }
 
-// Of a cut text the caller heard as much as of the sound.
+// Of a cut text as much was heard as of its sound.
 function showText(one, growing) {
   const heard = one.text.slice(0, Math.round(one.text.length * one.share)).trimEnd();
   const text = one.row.querySelector(".text");
@@ -469,7 +475,7 @@ function fit() {
   draw();
 }
 
-// A bar has 3 pixels. Of a past call all is drawn; of a live one 40 ms a bar, up to now.
+// A bar has 3 pixels; of a live call it is 40 ms, up to now.
 function draw() {
   const { clientWidth: wide, clientHeight: high } = $("wave");
   const ink = $("wave").getContext("2d");
@@ -701,7 +707,6 @@ function tick() {
   if (still.matches) draw();
 }
 
-// Who does not look costs nothing.
 document.onvisibilitychange = () => {
   clearInterval(link.ticking);
   clearTimeout(link.resting);
