@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from portero.web.site import PorteroSite
+from twisted.internet.task import Clock
+
+from portero.web.site import PorteroSite, Root
 from tests.api_case import ACTOR, READER, ApiCase
 from tests.test_transport_browser import Browser
 
 TALK = "/api/v1/talk"
+
+
+class ClockedSite(PorteroSite):
+    """Whose connections leave no timer in the reactor."""
+
+    def __init__(self, root: Root, clock: Clock) -> None:
+        super().__init__(root, lambda peer: True)
+        self._clock: Any = clock
+        self._reactor = self._clock
+
+    def buildProtocol(self, addr: Any) -> Any:
+        protocol = super().buildProtocol(addr)
+        protocol.callLater = self._clock.callLater
+        return protocol
 
 
 class TalkTests(ApiCase):
@@ -17,9 +33,7 @@ class TalkTests(ApiCase):
         self.with_users()
 
     def browser(self, path: str = TALK, **fields: str) -> Browser:
-        site: Any = PorteroSite(self.root, lambda peer: True)
-        site._reactor = self.clock
-        return Browser(site, path, **fields)
+        return Browser(ClockedSite(self.root, self.clock), path, **fields)
 
     def call_with(self, path: str = TALK) -> Browser:
         return self.browser(path, Authorization="Bearer a")

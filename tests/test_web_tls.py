@@ -62,35 +62,6 @@ class Client(WebSocketClientProtocol):
         self.factory.closed.callback(code)
 
 
-class CountedSite(PorteroSite):
-    """Remembers its connections, so that a test can end with them."""
-
-    def __init__(self, root: Root) -> None:
-        super().__init__(root, lambda peer: True)
-        self._made: list[tuple[Any, Deferred[None]]] = []
-
-    def buildProtocol(self, addr: Any) -> Any:
-        protocol = super().buildProtocol(addr)
-        closed: Deferred[None] = Deferred()
-        lost = protocol.connectionLost
-
-        def connection_lost(reason: Any) -> None:
-            lost(reason)
-            closed.callback(None)
-
-        protocol.connectionLost = connection_lost
-        self._made.append((protocol, closed))
-        return protocol
-
-    async def close(self) -> None:
-        for protocol, closed in self._made:
-            if protocol.transport is None:
-                continue  # a WebSocket has taken it over
-            if not closed.called:
-                protocol.transport.abortConnection()
-            await closed
-
-
 class RealSiteTests(TestCase):
     timeout = 30
 
@@ -103,9 +74,9 @@ class RealSiteTests(TestCase):
         for path, leaf in login.resources(access).items():
             children[f"api/v1/{path}"] = leaf
         root = Root(access, children)
-        counted = CountedSite(root)
-        listening = await serverFromString(clock, endpoint).listen(counted)
-        self.addCleanup(lambda: Deferred.fromCoroutine(counted.close()))
+        listening = await serverFromString(clock, endpoint).listen(
+            PorteroSite(root, lambda peer: True)
+        )
         self.addCleanup(listening.stopListening)
         port: int = listening.getHost().port
         return port
