@@ -145,6 +145,13 @@ class HouseViewTests(EventsCase):
             self.ticks(1)
         self.assertEqual(len(viewer.of("calls")), SECOND // 2)
 
+    def test_with_many_calls_levels_are_told_half_as_often(self) -> None:
+        viewer = self.view()
+        for n in range(CALLS_A_TICK + 1):
+            self.call(str(n))
+        self.ticks(SECOND)
+        self.assertEqual(len(viewer.of("levels")), SECOND // 2)
+
     def test_levels_are_told_four_times_a_second_while_there_are_calls(self) -> None:
         viewer = self.view()
         self.ticks(SECOND)

@@ -37,8 +37,8 @@ PING_EVERY: Final = 40
 REFRESH_EVERY: Final = 4
 """Ticks between two looks at every call, changed or not."""
 CALLS_A_TICK: Final = 25
-"""From so many calls on, changes are told every other tick; from twice as many on, once
-a second: all calls are in each such event."""
+"""From so many calls on, changes and levels are told every other tick; from twice as many
+on, changes once a second: all calls are in each such event."""
 ADRIFT: Final = 0.2
 """Seconds that a wave may be from the time of its call."""
 MOST_VIEWERS: Final = 100
@@ -235,28 +235,35 @@ class Feed:
 
     def _look(self) -> None:
         self._tick += 1
-        if self._meters:
-            self._listen()
+        slowly = 1 << min(len(self._meters) // CALLS_A_TICK, 2)
+        news = []  # in one piece, as each write to each viewer costs
+        if self._meters and self._tick % min(slowly, 2) == 0:
+            news.append(self._listen())
         if self._tick % REFRESH_EVERY == 0:
             self._changed.update(self._meters)
-        slowly = 1 << min(len(self._meters) // CALLS_A_TICK, 2)
         if self._changed and self._tick % slowly == 0:
-            self._send(self._calls())
+            news.append(self._calls())
         if self._tick % HOUSE_EVERY == 0:
             self._house_told = event("house", self._house.report())
-            self._send(self._house_told)
+            news.append(self._house_told)
         if self._tick % PING_EVERY == 0:
-            self._send(PING)
+            news.append(PING)
+        if news:
+            self._send(b"".join(news))
 
-    def _listen(self) -> None:
-        """How loud it is, and for whom looks closely how it went on."""
+    def _listen(self) -> bytes:
+        """
+        How the sound went on, for whom looks closely.
+
+        @return: How loud it is.
+        """
         found = {call_id: meter.take() for call_id, (_, meter) in self._meters.items()}
         loud = levels([*found.values()])
-        self._send(event("levels", dict(zip(found, loud, strict=True))))
         for call_id, chosen in tuple(self._chosen.items()):
             call = self._bridge.calls.get(call_id)
             if call is not None and call_id in found:
                 chosen.wave(call.seconds(), found[call_id])
+        return event("levels", dict(zip(found, loud, strict=True)))
 
     def _calls(self) -> bytes:
         """Only what changed is written anew."""
