@@ -404,12 +404,23 @@ class RealFileTests(TestCase):
 
     async def test_what_takes_long_is_broken_off_at_the_stop(self) -> None:
         endless = (
-            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) "
+            "WITH RECURSIVE n (n) AS (SELECT begun() UNION ALL SELECT n + 1 FROM n) "
             "SELECT count(*) FROM n"
         )
+        begun: Deferred[None] = Deferred()
+
+        def tell() -> int:
+            loop: Any = reactor  # it has threads, which mypy cannot know
+            loop.callFromThread(begun.callback, None)
+            return 1
+
+        def count(cursor: sqlite3.Cursor) -> object:
+            cursor.connection.create_function("begun", 0, tell)
+            return cursor.execute(endless).fetchall()
+
         await self.count(0)
-        counting = self.file.run(lambda cursor: cursor.execute(endless).fetchall())
-        await deferLater(reactor, 0.05)
+        counting = self.file.run(count)
+        await begun
         await self.records.stopService()
         error = await self.assertFailure(counting, sqlite3.OperationalError)
         self.assertIn("interrupted", str(error))
