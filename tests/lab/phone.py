@@ -206,12 +206,19 @@ class Phone:
 
     def wait_for_quiet(self, seconds: float, timeout: float) -> float:
         """
+        Silence is what came without sound, as long as the call lasts: that nothing
+        came, or came and was not looked at yet, proves nothing on a busy machine.
+
         @return: When the last sound came, after which there was none for C{seconds}.
         """
 
         def quiet() -> bool:
             last = self.heard.last_sound()
-            return last is None or time.monotonic() - last > seconds
+            if last is None:
+                return False
+            over = self.ended_at is not None
+            newest = time.monotonic() if over else self.heard.arrivals[-1].time
+            return newest - last > seconds
 
         self._wait(f"{seconds} s of quiet", quiet, timeout)
         return self.heard.last_sound() or 0.0
