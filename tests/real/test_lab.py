@@ -8,7 +8,7 @@ from tests.lab.asterisk import ECHO, RINGING, SHORT
 from tests.lab.phone import Phone, Refused
 from tests.lab.quality import align, pcm, tone
 from tests.lab.recording import level_dbfs, tone_share
-from tests.real.case import RealTestCase
+from tests.real.case import RealTestCase, measured
 
 RATES = {"ulaw": 8000, "alaw": 8000, "slin16": 16000, "slin24": 24000, "g722": 16000}
 WITHIN_DB = 0.3
@@ -16,6 +16,7 @@ WITHIN_DB = 0.3
 
 
 class PhoneTests(RealTestCase):
+    @measured
     def test_every_codec_carries_a_tone_at_its_level(self) -> None:
         phones: dict[str, Phone] = {}
         for codec, rate in RATES.items():
@@ -36,6 +37,7 @@ class PhoneTests(RealTestCase):
             )
             self.assertEqual(phones[codec].heard.lost(), 0, codec)
 
+    @measured
     def test_it_receives_in_the_rhythm_it_sends(self) -> None:
         """
         Asterisk answers each packet at once, so what comes back shows how evenly this
