@@ -16,6 +16,7 @@ PURE = {
     *("sections", "templates", "toml_lines", "facts", "prices", "textfile", "keys"),
     *("envfile", "networks", "record", "reference", "greeting", "tones", "guard"),
     *("webhooks.parameters", "webhooks.request_text", "webhooks.answers"),
+    "webhooks.repeats",
     *("webhooks.check", "web_sections", "web.passwords"),
     *("web.schemas", "web.transcript", "web.meter"),
     *("histogram", "record_sections", "records.past", "records.rows"),
