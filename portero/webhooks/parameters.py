@@ -16,7 +16,7 @@ MOST_PARAMETERS: Final = 30
 
 MAY_NOT_END: Final = (
     "repeats what is itself repeated, as ([a-z]+ ?)+ does: with some texts all calls "
-    "would stand still for minutes. Have the inner one give nothing back, with one more "
+    "would stand still for minutes. Have the inner one give nothing back, with another "
     "+: ([a-z]++ ?)+"
 )
 

@@ -2,8 +2,8 @@
 Whether a regular expression may take for ever to say no.
 
 Python's C{re} tries all ways in which a text can be divided among repetitions. Where
-one stands in another, as in C{([a-z]+ ?)+}, each letter doubles them: for thirty letters
-that a caller says, all calls would stand still for a minute.
+one stands in another, as in C{([a-z]+ ?)+}, each letter doubles them: for thirty
+letters that a caller says, all calls would stand still for a minute.
 """
 
 from __future__ import annotations
