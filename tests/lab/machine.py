@@ -39,6 +39,20 @@ class Crowd:
         return waited > CROWDED * passed or stolen > STOLEN * passed
 
 
+def wait_for_room(seconds: float) -> bool:
+    """
+    @return: Whether there was a time in which the machine was not crowded, before
+        these were over.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        crowd = Crowd()
+        time.sleep(2 * TOLD_WITHIN)
+        if not crowd.is_too_much():
+            return True
+    return False
+
+
 def _waited() -> float:
     """@return: Seconds, since the machine started."""
     try:
