@@ -294,10 +294,12 @@ class Call:
 
     def _choose(self, key: str) -> None:
         """The caller's own choice: nothing that is being said is waited for."""
+        target = self._settings.menu.get(key)
+        if target is None:
+            return  # it has just closed
         self._talk.let_go()
         self._talk.hush()
         if self.state is not State.ENDED:
-            target = self._settings.menu[key]
             self._departure.choose(target, f"the caller pressed {key}")
             self._post(Event.TRANSFER_ASKED)
         self._post(Event.PLAYED_OUT)

@@ -203,7 +203,28 @@ class AssignmentTests(SynchronousTestCase):
                 now=lambda: NOW,
             )
             found = roster.assign(DEFAULT, "a", Facts()).settings
-            self.assertEqual((found.menu, found.digits_pause), (menu, 1.5))
+            self.assertEqual((dict(found.menu), found.digits_pause), (menu, 1.5))
+
+    def test_a_target_that_opens_or_closes_during_a_call_does_so_for_its_keys(
+        self,
+    ) -> None:
+        agents = {DEFAULT: AgentSettings(menu={"0": "desk"})}
+        targets = {"desk": TargetSettings("house,100,1", hours="sat 18:00-18:30")}
+        moments = [NOW]
+        roster = Roster(
+            Config(agents=agents, targets=targets),
+            {DEFAULT: self.provider},
+            {DEFAULT: []},
+            Clock(),
+            self.ledger,
+            now=lambda: moments[-1],
+        )
+        menu = roster.assign(DEFAULT, "a", Facts()).settings.menu
+        for hour, minute, open in ((17, 59, 0), (18, 0, 1), (18, 29, 1), (18, 30, 0)):
+            local = NOW.astimezone().replace(hour=hour, minute=minute)
+            moments.append(local)
+            self.assertEqual(("0" in menu, len(menu)), (bool(open), open), str(local))
+            self.assertEqual(menu.get("0"), "house,100,1" if open else None)
 
     def test_every_setting_of_the_session_reaches_the_brief(self) -> None:
         brief = self.assigned(
