@@ -142,6 +142,8 @@ def warnings(config: Config) -> list[str]:
     files += [config.listen.web_token_file, config.ami.secret_file]
     files += [settings.token_file for settings in config.webhooks.values()]
     files += [settings.token_file for settings in config.mcp.values()]
+    files += [gate.password_file for gate in config.gates.values()]
+    files += [config.mail.password_file]
     files += re.findall(r"^ssl:.*:privateKey=([^:]*)", web)
     found += [
         f"{path} is open to every user of this machine: chmod 600 it"
