@@ -26,7 +26,7 @@ from portero.watching import Watchers
 
 REMEMBERED: Final = 5000
 """Ended calls whose outcome the dialplan can still ask for."""
-ASKED_WITHIN: Final = 0.5
+ASKED_WITHIN: Final = 2.0
 """Seconds after a call within which the dialplan has asked how it ended."""
 SAY_EVERY: Final = 1.0
 """Seconds between two log lines about calls refused for the same reason."""
