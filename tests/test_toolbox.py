@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from portero.facts import Facts
 from portero.interfaces import ICallControl, ITool
-from portero.toolbox import CUT, MOST_CHARACTERS, Toolbox
+from portero.toolbox import CUT, MOST_AT_ONCE, MOST_CHARACTERS, Toolbox
 from tests.fake_call import Broken, FakeControl, FakeTool
 
 FACTS = Facts(caller_number="+34600111222")
@@ -101,6 +101,18 @@ class ToolboxTests(ToolboxCase):
         self.assertEqual(self.strict.told, [])
         self.run_tool("strict", order="123456")
         self.assertEqual(self.strict.of("run"), [({"order": "123456"},)])
+
+    def test_only_so_many_run_at_once_for_a_call(self) -> None:
+        running = [self.run_tool() for _ in range(MOST_AT_ONCE)]
+        answer = self.successResultOf(self.run_tool())
+        self.assertIn("error: look_up was not run: 8 tools are running", answer)
+        self.assertEqual(self.tool.count("run"), MOST_AT_ONCE)
+        # Another caller has nothing to do with that.
+        other = self.toolbox.run(FakeControl("c2", FACTS), "look_up", {})
+        self.assertNoResult(other)
+        self.tool.answer.callback("42")
+        for each in (*running, other, self.run_tool()):
+            self.assertEqual(self.successResultOf(each), "42")
 
     def test_a_schema_that_is_none_is_the_tools_fault(self) -> None:
         self.tool.parameters = cast(Any, None)
