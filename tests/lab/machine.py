@@ -39,18 +39,24 @@ class Crowd:
         return waited > CROWDED * passed or stolen > STOLEN * passed
 
 
-def wait_for_room(seconds: float) -> bool:
-    """
-    @return: Whether there was a time in which the machine was not crowded, before
-        these were over.
-    """
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        crowd = Crowd()
-        time.sleep(2 * TOLD_WITHIN)
-        if not crowd.is_too_much():
-            return True
-    return False
+class Patience:
+    """Waits until the machine is less crowded, but in all waits not for ever."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    def wait_for_room(self, seconds: float) -> None:
+        """
+        @param seconds: At the most.
+        """
+        began = time.monotonic()
+        end = began + min(seconds, self._left)
+        while time.monotonic() < end:
+            crowd = Crowd()
+            time.sleep(2 * TOLD_WITHIN)
+            if not crowd.is_too_much():
+                break
+        self._left -= time.monotonic() - began
 
 
 def _waited() -> float:

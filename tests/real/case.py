@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from portero import prompts
 from tests.lab.asterisk import Asterisk, command
-from tests.lab.machine import TOLD_WITHIN, Crowd, wait_for_room
+from tests.lab.machine import TOLD_WITHIN, Crowd, Patience
 from tests.lab.phone import Phone
 from tests.lab.portero import Portero
 from tests.lab.process import LabError, wait_until
@@ -32,6 +32,8 @@ LINES = 30
 MOST_TRIES, ROOM_WITHIN = 3, 30.0
 """To measure something on a machine that is busy with something else; and the seconds
 in which it should have less to do, before each further one."""
+PATIENCE = Patience(120.0)
+"""Of all tests together: the run has an end of its own."""
 SAME_SPEECH = 0.95
 """Correlation above which two recordings are of the same words."""
 
@@ -76,7 +78,7 @@ def measured(method: Callable[[Any], None]) -> Callable[[Any], None]:
             else:
                 return
             self.doCleanups()
-            wait_for_room(ROOM_WITHIN)
+            PATIENCE.wait_for_room(ROOM_WITHIN)
             self.setUp()
         method(self)
 

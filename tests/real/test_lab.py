@@ -132,12 +132,28 @@ class MachineTests(SynchronousTestCase):
     def test_where_the_kernel_does_not_tell_nobody_else_is_there(self) -> None:
         self.assertFalse(machine.Crowd().is_too_much())
 
+    def test_who_waits_for_room_has_patience_once(self) -> None:
+        self.patch(machine, "TOLD_WITHIN", 0.01)
+        looks: list[machine.Crowd] = []
+
+        def is_too_much(crowd: machine.Crowd) -> bool:
+            looks.append(crowd)
+            return True
+
+        self.patch(machine.Crowd, "is_too_much", is_too_much)
+        patience = machine.Patience(0.1)
+        patience.wait_for_room(5.0)
+        looked = len(looks)
+        self.assertGreater(looked, 0)
+        patience.wait_for_room(5.0)
+        self.assertEqual(len(looks), looked)
+
     def tries(self, late: int, crowded: bool) -> int:
         """
         @return: Of a test that is late so often; negative: and then it failed.
         """
         self.patch(case, "TOLD_WITHIN", 0.0)
-        self.patch(case, "wait_for_room", lambda seconds: True)
+        self.patch(case, "PATIENCE", machine.Patience(0.0))
         self.patch(machine.Crowd, "is_too_much", lambda crowd: crowded)
         test = Measuring(late)
         try:
