@@ -165,6 +165,8 @@ class Wiring:
         ]
         if config.mail.queue != before.mail.queue and before.mail.server:
             self.log.warn("[mail] queue: changed, which takes a restart")
+        if self._spending_file(config) != self._spending_file(before):
+            self.log.warn("[limits] spending_file: changed, which takes a restart")
         if config.secrets.web_token != before.secrets.web_token:
             changed.append("the web token")
         if changed:

@@ -240,6 +240,13 @@ class ReloadTests(WiringCase):
         (line,) = told
         self.assertIn("answered by default, new", line)
 
+    def test_another_file_for_what_is_spent_takes_a_restart(self) -> None:
+        self.build()
+        told = self.reload("[limits]\nspending_file = '/srv/spending.json'")
+        self.assertIn("[limits] spending_file: changed, which takes a restart", told)
+        told = self.reload("[limits]\nspending_file = '/srv/spending.json'")
+        self.assertEqual([line for line in told if "restart" in line], [])
+
     def test_what_takes_a_restart_is_named(self) -> None:
         self.build("[listen]\nport = 8089")
         told = self.reload('[listen]\nport = 9000\nweb = "8091"\nmax_calls = 3')
