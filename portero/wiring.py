@@ -130,12 +130,19 @@ class Wiring:
 
         @raise ConfigError: A named provider or tool cannot be had; nothing changed.
         """
-        running = set(self._demos)
+        running, queue = set(self._demos), self._mail
         # Without a server, what waits goes where it went.
         mail = self._mail_queue(config) if config.mail.server else None
-        if self._keeping is not None:
-            self._keeping.check(config)
-        roster = self._roster(config)
+        try:
+            if self._keeping is not None:
+                self._keeping.check(config)
+            roster = self._roster(config)
+        except Exception:
+            # What was made for it is not what the next one is served with.
+            self._mail = queue
+            for language in self._demos.keys() - running:
+                del self._demos[language]
+            raise
         if mail is not None:
             mail.use(Server.of(config.mail, config.secrets.mail))
             if not mail.running:

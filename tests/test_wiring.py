@@ -283,6 +283,23 @@ class ReloadTests(WiringCase):
         self.assertRaises(ConfigError, self.wiring.reload, self.bridge, config)
         self.assertIs(self.bridge.roster, before)
 
+    def test_what_was_made_for_a_file_that_was_refused_is_not_used(self) -> None:
+        self.patch(MailQueue, "_open", lambda queue: None)
+        self.build().startService()
+        self.addCleanup(self.bridge.stopService)
+        ports = self.ports()
+        spanish = '[agents.es]\nlanguage = "es"\n'
+        mail = '[mail]\nserver = "mail.example"\nsender = "p@acme.example"\n'
+        wrong = 'tools = ["acme.tools:Tool"]\n'
+        refused = self.config(f'{spanish}{wrong}{mail}queue = "/nowhere/a"')
+        self.assertRaises(ConfigError, self.wiring.reload, self.bridge, refused)
+        self.assertEqual(self.ports(), ports)
+        self.reload(f'{spanish}{mail}queue = "/nowhere/b"')
+        self.assertEqual(self.ports(), [*ports, 0], "its demo listens")
+        queue = self.wiring._mail
+        assert queue is not None
+        self.assertEqual(str(queue.folder.path), "/nowhere/b")
+
     def test_what_was_spent_today_is_still_spent(self) -> None:
         ceiling = "[agent]\nmost_per_day = 1.0"
         self.build(ceiling)
