@@ -39,6 +39,13 @@ class Secrets:
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of C{token_file}, by section: C{webhooks.NAME}, C{mcp.NAME}."""
 
+    @property
+    def words(self) -> list[str]:
+        """All of them."""
+        single = self.web_token, self.ami, self.mail
+        found = (*self.api_keys.values(), *single, *self.tokens.values())
+        return [word for word in found if word]
+
     @classmethod
     def read(
         cls,

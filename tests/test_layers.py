@@ -21,6 +21,7 @@ PURE = {
     *("histogram", "record_sections", "records.past", "records.rows"),
     *("records.verdict", "records.tape"),
     *("records.verdict_words", "records.waveform"),
+    *("log_sections", "logs.levels", "logs.lines", "logs.masking", "logs.repeats"),
 }
 LEAVES = {"transports", "providers", "tools"}
 CALL = {

@@ -114,10 +114,12 @@ class MakeServiceTests(SynchronousTestCase):
         self.reactor = MemoryReactorClock()
 
     def make(self, *arguments: str, **environ: str) -> Bridge:
-        service = tap.makeService(parse(*arguments, **environ), self.reactor)
-        assert isinstance(service, Bridge)
-        self.assertTrue(IService.providedBy(service))
-        return service
+        program = tap.makeService(parse(*arguments, **environ), self.reactor)
+        self.assertTrue(IService.providedBy(program))
+        assert isinstance(program, tap.Program)
+        (bridge,) = program
+        assert isinstance(bridge, Bridge)
+        return bridge
 
     def ports(self) -> list[tuple[int, str]]:
         return [(port, interface) for port, _, _, interface in self.reactor.tcpServers]

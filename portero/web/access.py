@@ -208,7 +208,7 @@ class Access:
             )
         by_token = asked.visit is None and asked.visitor not in (LOCAL, NOBODY)
         # Other methods no resource takes, and says so.
-        if request.method == b"POST" and not by_token:
+        if request.method in (b"POST", b"PUT") and not by_token:
             kind = origin.field(request, "content-type").partition(";")[0].strip()
             if kind.lower() != "application/json":
                 return Problem(415, "send JSON, with Content-Type: application/json")
