@@ -317,7 +317,8 @@ class Line:
             skipped, now = self._media.skipped(self), self._clock.seconds()
             heard = now - self._began + self._caller_time.ahead(now)
             left = (self._sent + skipped) * PTIME
-            self._taps = Taps(heard - left, skipped, self.caller_rate)
+            rate, call_id = self.caller_rate, self.call_id
+            self._taps = Taps(heard - left, skipped, rate, call_id)
         self._taps.add(tap)
 
     def untap(self, tap: IAudioTap) -> None:

@@ -290,7 +290,8 @@ class Bridge(MultiService):
             try:
                 await maybeDeferred(service.stopService)
             except Exception:
-                self.log.failure("stopping {service}", service=service)
+                what = type(service).__name__
+                self.log.failure("stopping {service}", service=what)
 
     def hand_back(self) -> None:
         """End what is under way; each caller hears the apology first."""

@@ -51,6 +51,8 @@ class Leg(FakeLeg):
 class Frames:
     """As much of a leg as the media clock needs."""
 
+    call_id = "c1"
+
     def frame_due(self, now: float) -> None:
         pass
 

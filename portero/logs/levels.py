@@ -1,4 +1,4 @@
-"""How important an event must be to be logged, by the part of the program it is from."""
+"""How important an event must be to be logged, by the part of the program."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-No secret in the log: the last line of defence, for what others put into it, as a library
+No secret in the log: the last line of defence, for what others put there, as a library
 does with a header or an error with an address.
 """
 
@@ -26,10 +26,12 @@ _LOOKS_SECRET: Final = re.compile(
     | (?P<word>
         \b sk-
       | \b bearer \s+
-      | \b (?: api[._-]?key | token | secret | password | passwd | pin ) =
+      | (?<! [a-z0-9] ) (?: api[._-]?key | token | secret | password | passwd | pin ) =
       )
       [^&\s"']{4,}
-    | (?P<field> \b (?: authorization | cookie ) ["']? \s* [:=,] \s* (?: b?["'] | [\[(] )* )
+    | (?P<field>
+        \b (?: authorization | cookie ) ["']? \s* [:=,] \s* (?: b?["'] | [\[(] )*
+      )
       [^"'\])\s] [^"'\])\r\n]*
     """,
     re.IGNORECASE | re.VERBOSE,

@@ -1,4 +1,4 @@
-"""Where the log goes, as twistd was told: its output, the journal, a file, or syslog."""
+"""Where the log goes, as twistd was told: its output, the journal, a file, syslog."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-One warning that comes again and again, told a few times and then counted: no flood hides
-what else happens, and nothing is left out without a word.
+One warning that comes again and again, told a few times and then counted: no flood
+hides what else happens, and nothing is left out without a word.
 """
 
 from __future__ import annotations

@@ -190,7 +190,12 @@ class _Reel:
         elif failure.check(OSError):
             self._break(failure.getErrorMessage())
         else:
-            self.log.failure("recording {path}", failure, path=self._path)
+            self.log.failure(
+                "recording {path}",
+                failure,
+                path=self._path,
+                call_id=self._call.call_id,
+            )
             self._break("internal error")
 
     def _break(self, why: str) -> None:

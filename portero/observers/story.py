@@ -177,7 +177,11 @@ class Story:
             try:
                 listener(happening)
             except Exception:
-                self.log.failure("a listener failed: {listener}", listener=listener)
+                self.log.failure(
+                    "a listener failed: {listener}",
+                    listener=type(listener).__name__,
+                    call_id=happening.call_id,
+                )
 
     def call_ended(self, record: Record, figures: LegFigures) -> None:
         tale = self._live.pop(record.call_id, None)
