@@ -160,7 +160,7 @@ class HumanTests(LineCase):
 
     def test_what_the_old_way_logged(self) -> None:
         found: list[Any] = []
-        publisher = legacy.theLogPublisher._publishPublisher  # type: ignore[attr-defined]
+        publisher = legacy.theLogPublisher._publishPublisher
         publisher.addObserver(found.append)
         self.addCleanup(publisher.removeObserver, found.append)
         legacy.msg("port\nclosed")

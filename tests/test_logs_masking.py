@@ -1,4 +1,4 @@
-"""Tests of L{portero.logs.masking}: what is secret, and what only looks a bit like it."""
+"""Tests of L{portero.logs.masking}: what is secret, and what only resembles it."""
 
 from __future__ import annotations
 

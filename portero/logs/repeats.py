@@ -48,7 +48,7 @@ class Repeated:
         if self.count == 1:
             return ""
         calls = ""
-        if self.calls:
+        if self.calls > 1:
             more = "or more " if self.calls >= MOST_CALLS else ""
             calls = f", in {self.calls} {more}calls"
         return f" [with {self.count - 1} more like it in {WINDOW:.0f} s{calls}]"
