@@ -120,6 +120,8 @@ class HumanTests(LineCase):
         self.assertTrue(text.endswith("x (check OPENAI_API_KEY)>"))
 
     def test_words_of_ours_are_longer(self) -> None:
+        words = "x" * 1000 + "{a}"
+        self.assertIn("x" * 1000 + "3", self.human(event(words, a=3, b="y" * 1000)))
         self.assertIn("x" * 1000, self.human(event("{line}", line="x" * 1000)))
         line = self.human(event("{line}", line="x" * 10000))
         self.assertLess(len(line), LONGEST_MESSAGE + 100)

@@ -110,7 +110,8 @@ class RepeatTests(LogCase):
         self.assertEqual(
             self.take(),
             [
-                "[portero.mail.queue#warn] call c1: lost: 41 [with 40 more like it in 10 s]"
+                "[portero.mail.queue#warn] call c1: lost: 41 [with 40 more like it in "
+                "10 s]"
             ],
         )
         self.clock.advance(5 * WINDOW)

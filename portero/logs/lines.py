@@ -24,7 +24,7 @@ LONGEST: Final = 200
 """Characters of a text in an event: callers and services have a say in them."""
 LONGEST_MESSAGE: Final = 4000
 """Characters; of texts in which only portero and what it is made of have a say."""
-OF_OURS: Final = frozenset({"line", "log_io", "log_text"})
+OF_OURS: Final = frozenset({"line", "log_format", "log_io", "log_text"})
 """Names of such texts: they may be longer than L{LONGEST}."""
 MOST_LINES: Final = 60
 """Of a traceback."""
