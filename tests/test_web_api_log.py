@@ -113,7 +113,7 @@ class LogApiTests(ApiCase):
             ({"level": "loud"}, 400, "must be one of", '"debug"'),
             ({**DEBUG, "for": -1}, 400, "0 at least"),
             ({**DEBUG, "for": 86401}, 400, "86400 at most"),
-            ({**DEBUG, "for": 1.5}, 400, "a whole number"),
+            ({**DEBUG, "for": "1h"}, 400, "must be a number"),
             ({**DEBUG, "namespace": "no name"}, 400, "must match"),
             ({**DEBUG, "namespace": "portero.provider"}, 404, "did you mean portero.p"),
             ({**DEBUG, "colour": "red"}, 400, "there is no argument"),

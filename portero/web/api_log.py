@@ -32,7 +32,7 @@ _BODY: Final = {
             "maxLength": LONGEST_NAMESPACE,
         },
         "level": {"type": "string", "enum": [*LEVELS]},
-        "for": {"type": "integer", "minimum": 0, "maximum": MOST_SECONDS},
+        "for": {"type": "number", "minimum": 0, "maximum": MOST_SECONDS},
     },
     "required": ["level"],
     "additionalProperties": False,
