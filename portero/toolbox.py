@@ -131,6 +131,12 @@ class Toolbox:
                 ok=not refused,
                 ms=ms,
             )
+        discreet = call.facts.discreet  # before anything is cut, and numbers as well
+        given = {
+            key: discreet(value) if isinstance(value, str) else value
+            for key, value in arguments.items()
+        }
+        result = "answered" if value else "done"
         _AUDIT.info(
             "call {call_id}: agent {agent}{caller}: {tool}({arguments}): {result}, "
             "{ms} ms",
@@ -138,8 +144,8 @@ class Toolbox:
             agent=call.agent,
             caller=call.facts.caller_in_short,
             tool=_name(name),
-            arguments=self._shown(name, arguments),
-            result=_words(value) if refused else "answered" if value else "done",
+            arguments=discreet(self._shown(name, given)),
+            result=_words(discreet(value)) if refused else result,
             ms=ms,
         )
         return value
