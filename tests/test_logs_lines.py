@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from portero.logs.lines import BAR, GAP, LONGEST, LONGEST_MESSAGE, MOST_LINES, Lines
 from portero.logs.masking import Mask
+from tests.test_reference import DOCS
 
 SECRET = "correct-horse-battery"
 NOON = 1795867200.25
@@ -253,3 +255,50 @@ class AnyEventTests(LineCase):
                 self.assertTrue(text.isprintable(), ascii(text))
                 self.assertNotIn(SECRET, text)
                 text.encode()
+
+
+class DocumentationTests(LineCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = (DOCS / "logs.rst").read_text("utf-8")
+
+    def test_its_lines_are_those_of_the_program(self) -> None:
+        one = event(
+            "call {call_id}: turn {turn}: {came} ms from the end of the caller's "
+            "speech to the first audio, {sounded} ms to the first frame",
+            call_id=CALL_ID,
+            turn=1,
+            came=410,
+            sounded=428,
+        )
+        # 2:13:20 in Madrid
+        one |= {"log_namespace": "portero.tally.Tally", "log_time": 1796001200.002}
+        self.assertIn(f"\n    {self.human(one)}\n", self.text)
+        self.assertIn(f"\n    {self.lines.json(one)}\n", self.text)
+
+    def test_it_has_every_field(self) -> None:
+        one = failed(ValueError("x"), call_id=CALL_ID)
+        for name in {**self.json(one), "more": 1, "calls": 1}:
+            self.assertRegex(self.text, rf"\n   \* - .*``{name}``")
+
+    def test_its_filter_finds_who_was_refused_and_where_from(self) -> None:
+        (found,) = re.findall(r"^    (\^.*<ADDR>.*)$", self.text, re.MULTILINE)
+        pattern = re.compile(found.replace("<ADDR>", r"(?P<address>[0-9a-fA-F.:]+)"))
+        for place, words in (
+            ("portero.transports._admission.Admission", "connection from {address}"),
+            ("portero.reception.Reception", "{what}"),
+        ):
+            one = event(
+                words + " refused: {why}{more}",
+                LogLevel.warn,
+                address="192.0.2.7",
+                what="connection from 192.0.2.7",
+                why="not in the allowed networks (--allow)",
+                more="",
+            )
+            one["log_namespace"] = place
+            line = self.lines.human(one, timed=False)[0]
+            for before in (" ", "pbx twistd[42]: "):
+                match = pattern.match(before + line)
+                assert match is not None, line
+                self.assertEqual(match["address"], "192.0.2.7")
