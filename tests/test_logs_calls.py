@@ -71,7 +71,8 @@ class SourceTests(SynchronousTestCase):
     def test_each_line_of_a_call_has_its_id(self) -> None:
         for line in lines():
             if line.module not in OF_THE_HOUSE and line.words not in NOT_OF_A_CALL:
-                self.assertIn("call_id", line.fields, line)
+                said = f"{line} needs call_id=, or its module is one of OF_THE_HOUSE"
+                self.assertIn("call_id", line.fields, said)
 
     def test_whoever_names_a_call_gives_its_id(self) -> None:
         for line in lines():
