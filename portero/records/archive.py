@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +21,11 @@ from zope.interface import implementer
 from portero.interfaces import Happening, IObserver, IWatchedCall, LegFigures
 from portero.record import Outcome, Record
 from portero.records import rows, waveform
-from portero.records.database import RecordFile
+from portero.records.database import Database, RecordsError
 from portero.records.past import Past, has_words
 from portero.records.rows import Wanted
 from portero.records.verdict import verdict
+from portero.records.words import WORD, fold, split
 from portero.service import REMEMBERED
 
 MOST_AT_ONCE: Final = 200
@@ -109,7 +109,7 @@ class Query:
             raise ValueError("number: digits, for instance the last four")
         since, until = _day("since", self.since), _day("until", self.until)
         return Wanted(
-            _words(self.words),
+            split(self.words),
             self.agent,
             self.outcome,
             digits,
@@ -149,32 +149,18 @@ def _cursor(record: Record) -> str:
     return f"{record.began.replace('+00:00', 'Z')}_{record.call_id}"
 
 
-_WORD: Final = re.compile(r"[^\W_]+")
-"""What the index of the records takes for a word."""
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(unicodedata.normalize("NFC", text)))
-
-
-def _fold(text: str) -> str:
-    """@return: Without accents and capitals, as that index has it."""
-    plain = unicodedata.normalize("NFD", text.lower())
-    return "".join(c for c in plain if not unicodedata.combining(c))
-
-
 def _says(text: str, words: Sequence[str]) -> bool:
-    said = {_fold(word) for word in _words(text)}
-    *whole, last = (_fold(word) for word in words)
+    said = {fold(word) for word in split(text)}
+    *whole, last = (fold(word) for word in words)
     return said.issuperset(whole) and any(word.startswith(last) for word in said)
 
 
 def _snippet(text: str, words: Sequence[str]) -> str:
     """@return: What is around the first of the words; nothing without a text."""
     text = unicodedata.normalize("NFC", text)
-    *whole, last = (_fold(word) for word in words or [""])
-    for found in _WORD.finditer(text):
-        word = _fold(found[0])
+    *whole, last = (fold(word) for word in words or [""])
+    for found in WORD.finditer(text):
+        word = fold(found[0])
         if word in whole or word.startswith(last):
             begin = max(found.start() - _AROUND, 0)
             end = found.end() + _AROUND
@@ -238,7 +224,7 @@ class Archive:
         ended: Mapping[str, Record],
         story: Told,
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
-        file: RecordFile | None = None,
+        file: Database | None = None,
         sound: Sound | None = None,
     ) -> None:
         """
@@ -304,7 +290,7 @@ class Archive:
             return [], ONLY_MEMORY
         try:
             found = await self._file.run(partial(rows.find, wanted=wanted))
-        except sqlite3.Error as error:
+        except RecordsError as error:
             return [], f"{ONLY_MEMORY}; the records cannot be read now: {error}"
         return found, IN_RECORDS
 
@@ -337,7 +323,7 @@ class Archive:
         if self._file is not None:
             try:
                 past = await self._file.run(partial(rows.read, call_id=call_id))
-            except sqlite3.Error:
+            except RecordsError:
                 past = None  # the records themselves warn of that
             if past is not None:
                 return past

@@ -15,9 +15,9 @@ from portero.observers.recording import Recordings
 from portero.observers.records import Records
 from portero.record_sections import NOWHERE
 from portero.records.archive import Archive, Told
-from portero.records.database import RecordFile
 from portero.records.disk_thread import DiskThread
 from portero.records.retention import Delete, Retention
+from portero.records.sqlite import RecordFile
 from portero.service import Bridge
 
 

@@ -32,6 +32,8 @@ class Past:
     """Name of the file with its sound; or empty."""
     consent: str = ""
     """As the agent's setting was."""
+    host: str = ""
+    """The machine that answered it."""
 
     def outline(self) -> dict[str, Any]:
         """The call without what happened in it: plain values, as JSON has them."""
