@@ -140,6 +140,7 @@ def warnings(config: Config) -> list[str]:
         )
     files = [provider.api_key_file for provider in config.providers.values()]
     files += [config.listen.web_token_file, config.ami.secret_file]
+    files += [config.records.password_file, config.records.webhook_secret_file]
     files += [settings.token_file for settings in config.webhooks.values()]
     files += [settings.token_file for settings in config.mcp.values()]
     files += re.findall(r"^ssl:.*:privateKey=([^:]*)", web)

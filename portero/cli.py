@@ -10,10 +10,12 @@ portero call [options] [host:port]     place a call without an Asterisk
 portero check-config FILE [--env FILE] say all that is wrong with a configuration
 portero explain AGENT [options]        what an agent has, and where it was set
 portero explain --did NUMBER           which agent answers that number, and why
+portero erase CALL|NUMBER [options]    delete for good all that is kept of calls
+portero export [--since DAY] [options] print the record of each call as a line of JSON
 portero default-config                 print the commented configuration file
 portero passwd [--token] [NAME]        make a user of the page: print his section
 
-call, explain and passwd have a --help of their own.
+call, explain, erase, export and passwd have a --help of their own.
 The daemon is: twistd -n portero --port 8089 (options: twistd portero --help)
 """
 
@@ -31,6 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from portero import explain
 
             return explain.run(rest)
+        case "erase", _:
+            from portero import erase
+
+            return erase.run(rest)
+        case "export", _:
+            from portero import export
+
+            return export.run(rest)
         case "passwd", _:
             from portero import passwd
 

@@ -69,6 +69,12 @@ def check_keys(config: Config, wrong: Wrong) -> None:
     if config.mail.user and config.mail.server and not config.secrets.mail:
         said = "needs its password: password_file, or set PORTERO_MAIL_PASSWORD"
         wrong.of("mail", "user", f"{shown(config.mail.user)} {said}")
+    if config.records.webhook and not config.secrets.records_webhook:
+        said = (
+            "needs a secret to sign with: webhook_secret_file, or set "
+            "PORTERO_RECORDS_WEBHOOK_SECRET"
+        )
+        wrong.of("records", "webhook", said)
     if config.ami.host and not config.secrets.ami:
         said = "needs its user's secret: set PORTERO_AMI_SECRET, or secret_file"
         wrong.of("ami", "host", f"{shown(config.ami.host)} {said}")
@@ -154,6 +160,15 @@ def _check_records(config: Config, wrong: Wrong) -> None:
         wrong.of("records", "file", said)
     elif records.file not in ("", NOWHERE):
         _check_folder("file", records.file, os.path.dirname(records.file), wrong)
+    if records.url:
+        _check_server(records.file, wrong)
+    elif records.webhook and records.file == NOWHERE:
+        said = 'needs records, but file is "none", and there is no url'
+        wrong.of("records", "webhook", said)
+    webhook, allow = records.webhook, records.webhook_allow
+    webhookcheck.check_place(
+        ("records", "webhook"), webhook, "webhook_allow", allow, wrong
+    )
     recorded = False
     for name, agent in config.agents.items():
         section = f"agents.{name}"
@@ -168,6 +183,17 @@ def _check_records(config: Config, wrong: Wrong) -> None:
     elif recorded and folder:
         there = folder if os.path.exists(folder) else os.path.dirname(folder)
         _check_folder("recordings", folder, there, wrong)
+
+
+def _check_server(file: str, wrong: Wrong) -> None:
+    if file not in ("", NOWHERE):
+        said = f"stands beside file, which is {shown(file)}: keep one of them"
+        wrong.of("records", "url", said)
+    try:
+        import psycopg  # noqa: F401  # or why it cannot be imported
+    except ImportError as error:
+        said = f"needs psycopg: pip install 'portero[postgres]' ({error})"
+        wrong.of("records", "url", said)
 
 
 def _check_folder(key: str, path: str, folder: str, wrong: Wrong) -> None:

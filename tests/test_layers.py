@@ -19,7 +19,9 @@ PURE = {
     *("webhooks.check", "web_sections", "web.passwords"),
     *("web.schemas", "web.transcript", "web.meter"),
     *("histogram", "record_sections", "records.past", "records.rows"),
-    *("records.verdict", "records.tape"),
+    *("records.verdict", "records.tape", "records.words", "records.numbers"),
+    *("records.cursor", "records.tables", "records.document", "records.files"),
+    *("outbox.folder", "mail.folder"),
     *("records.verdict_words", "records.waveform"),
 }
 LEAVES = {"transports", "providers", "tools"}

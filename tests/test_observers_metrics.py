@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ class Frames:
         raise AssertionError
 
 
+@dataclass
+class Kept:
+    """What becomes of records."""
+
+    waiting: int = 0
+    lost: int = 0
+    unsent: int = 0
+    given_up: int = 0
+
+
 class MetricsCase(BridgeCase):
     def setUp(self) -> None:
         super().setUp()
@@ -75,7 +86,8 @@ class MetricsCase(BridgeCase):
         )
         self.media = MediaClock(self.clock)
         self.lag = ReactorLag(self.clock)
-        self.metrics = Metrics(self.bridge, self.media, self.lag)
+        self.kept = Kept()
+        self.metrics = Metrics(self.bridge, self.media, self.lag, self.kept)
         self.bridge.watchers.add(self.metrics)
 
     def scrape(self) -> dict[str, float]:

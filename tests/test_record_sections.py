@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from portero.config import Config, load
 from portero.errors import ConfigError
-from portero.record_sections import RecordSettings
 
 
 class RecordSectionTests(SynchronousTestCase):
@@ -28,7 +27,9 @@ class RecordSectionTests(SynchronousTestCase):
 
     def test_by_default_little_is_kept(self) -> None:
         config = Config()
-        self.assertEqual(config.records, RecordSettings("", "short", 90, ""))
+        kept = config.records
+        self.assertEqual((kept.file, kept.url, kept.recordings), ("", "", ""))
+        self.assertEqual((kept.numbers, kept.days, kept.webhook), ("short", 90, ""))
         agent = config.agents["default"]
         self.assertEqual((agent.keep_words, agent.record, agent.consent), (0, 0, ""))
 

@@ -37,6 +37,9 @@ class Told:
     def of(self, call_id: str) -> tuple[Happening, ...] | None:
         return self.calls.get(call_id)
 
+    def forget(self, call_id: str) -> bool:
+        return self.calls.pop(call_id, None) is not None
+
 
 class Sound:
     def __init__(self, folder: str) -> None:

@@ -79,4 +79,5 @@ class MailQueue(Outbox[Server, Envelope]):
         @param message: To one address.
         @return: As of L{add}.
         """
-        return self.add(message.as_bytes())
+        content = message.as_bytes()
+        return self.add(lambda: content)

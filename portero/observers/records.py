@@ -64,11 +64,13 @@ class Records(Service):
         clock: IReactorTime,
         recording_of: Callable[[str], str] = lambda call_id: "",
         host: str = "",
+        tell: Callable[[Past], object] = lambda past: None,
     ) -> None:
         """
         @param recording_of: Says, when a call ends, which file has its sound; or
             nothing.
         @param host: This machine's name.
+        @param tell: Is told each record as well, when its call ends.
         """
         self.lost = 0
         """Calls whose records were given up since the start."""
@@ -76,6 +78,7 @@ class Records(Service):
         self._clock = clock
         self._recording_of = recording_of
         self._host = host
+        self._tell = tell
         self._whole_numbers = False
         self._agents: Mapping[str, AgentSettings] = {}
         self._calls: dict[str, _Call] = {}
@@ -110,6 +113,18 @@ class Records(Service):
         """
         return self._database.run(partial(rows.delete, before=before))
 
+    def forget(self, call_id: str) -> bool:
+        """
+        What waits to be written of a call is not written any more.
+
+        @return: Whether something did.
+        """
+        kept = [past for past in self._waiting if past.record.call_id != call_id]
+        found = len(kept) < len(self._waiting)
+        self._waiting = deque(kept)
+        self._happenings = sum(len(past.happened) for past in kept)
+        return found
+
     # IObserver
 
     def call_started(self, call: IWatchedCall) -> None:
@@ -141,6 +156,7 @@ class Records(Service):
         past = discreet(
             past, keep_words=call.keep_words, whole_numbers=call.whole_numbers
         )
+        self._tell(past)
         self._waiting.append(past)
         self._happenings += len(past.happened)
         while len(self._waiting) > MOST_CALLS or self._happenings > MOST_WAITING:

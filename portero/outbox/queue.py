@@ -137,6 +137,8 @@ class Outbox(Service, Generic[Target, Thing]):
         @param now: Seconds on the wall's clock.
         """
         self.folder = folder
+        self.lost = 0
+        """Given up since the start."""
         self._clock = clock
         self._in_thread = in_thread
         self._send = deliver
@@ -161,6 +163,11 @@ class Outbox(Service, Generic[Target, Thing]):
             one.not_before = 0.0
         if self.running:
             self._open()
+
+    @property
+    def waiting(self) -> int:
+        """How many are not delivered yet."""
+        return len(self._waiting)
 
     # Service
 
@@ -222,17 +229,23 @@ class Outbox(Service, Generic[Target, Thing]):
         """
         return self._kept(self.folder.check)
 
-    def add(self, content: bytes) -> Deferred[None]:
+    def add(self, make: Callable[[], bytes]) -> Deferred[None]:
         """
         Have it delivered.
 
+        @param make: Gives its content, in the thread.
         @return: Fires when it is on the disk; fails with L{CannotKeep}, which was
             logged.
         """
-        if len(content) > LARGEST:
-            return self._kept(partial(_too_large, len(content)))
         name = f"{round(self._now()):010d}-{token_hex(6)}{self.folder.suffix}"
-        written = self._kept(partial(self.folder.write, name, content))
+
+        def write() -> None:
+            content = make()
+            if len(content) > LARGEST:
+                raise CannotKeep(f"it has {len(content)} bytes, more than {LARGEST}")
+            self.folder.write(name, content)
+
+        written = self._kept(write)
         written.addCallback(lambda _: self._add(name))
         # Whoever waits for it may lose patience, but then it is there all the same.
         told: Deferred[None] = Deferred()
@@ -400,6 +413,7 @@ class Outbox(Service, Generic[Target, Thing]):
 
     async def _give_up(self, one: _Waiting, why: str, to: str) -> None:
         del self._waiting[one.name]
+        self.lost += 1
         aside = "it is now in {folder}"
         try:
             await self._in_thread(partial(self.folder.put_aside, one.name, why))
@@ -445,10 +459,6 @@ class Outbox(Service, Generic[Target, Thing]):
 
 def _in_words(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
-
-
-def _too_large(size: int) -> None:
-    raise CannotKeep(f"it has {size} bytes, more than {LARGEST}")
 
 
 def _too_many(waiting: int, things: str) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from portero.interfaces import Happening, IObserver, IWatchedCall, LegFigures
 from portero.record import Outcome, Record
 from portero.records import rows, waveform
 from portero.records.database import Database, RecordsError
+from portero.records.erasing import Erasing
 from portero.records.past import Past, has_words
 from portero.records.rows import Wanted
 from portero.records.verdict import verdict
@@ -42,6 +43,8 @@ class Told(Protocol):
     """As L{portero.observers.story.Story}: what happened in calls."""
 
     def of(self, call_id: str) -> tuple[Happening, ...] | None: ...
+
+    def forget(self, call_id: str) -> bool: ...
 
 
 class Sound(Protocol):
@@ -221,11 +224,12 @@ class Archive:
 
     def __init__(
         self,
-        ended: Mapping[str, Record],
+        ended: MutableMapping[str, Record],
         story: Told,
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
         file: Database | None = None,
         sound: Sound | None = None,
+        erasing: Erasing | None = None,
     ) -> None:
         """
         @param ended: Calls that memory has, by id.
@@ -236,6 +240,7 @@ class Archive:
         self._in_thread = in_thread
         self._file = file
         self._sound = sound
+        self._erasing = erasing
         self._figures: OrderedDict[str, LegFigures] = OrderedDict()
 
     # IObserver
@@ -328,6 +333,18 @@ class Archive:
             if past is not None:
                 return past
         return None if record is None else self._remembered(record)
+
+    async def erase(self, call_id: str) -> bool:
+        """
+        Delete for good what is kept of a call that is over, and forget it.
+
+        @return: Whether anything was known of it.
+        @raise RecordsError, OSError: Not all could be deleted; nothing is forgotten.
+        """
+        kept = self._erasing is not None and await self._erasing.erase(call_id)
+        self._figures.pop(call_id, None)
+        told = self._story.forget(call_id)
+        return self._ended.pop(call_id, None) is not None or told or kept
 
     async def recording_path(self, call_id: str) -> str | None:
         """@return: The WAV file of a call that is over, which is there."""

@@ -70,6 +70,11 @@ class Database:
         """
         raise NotImplementedError
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it need not be made first."""
+        return True
+
     # What all have in common
 
     def open(self) -> None:

@@ -250,6 +250,12 @@ def read(cursor: Cursor, call_id: str) -> Past | None:
     return _past(row, _happened(cursor, call_id, row["call"]))
 
 
+def all_of(cursor: Cursor, call_id: str) -> list[Past]:
+    """@return: Each call with that id, without what happened in it."""
+    cursor.execute("SELECT * FROM calls WHERE id = ? ORDER BY call", (call_id,))
+    return [_past(row) for row in _named(cursor)]
+
+
 def _named(cursor: Cursor) -> list[dict[str, Any]]:
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -165,6 +165,10 @@ class RecordFile(Database):
         self.path = path
         self._file: tuple[int, int] | None = None
 
+    @property
+    def is_there(self) -> bool:
+        return os.path.exists(self.path)
+
     def connect(self) -> Connection:
         connection = connect(self.path)
         self._file = _identity(self.path)

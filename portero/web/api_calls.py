@@ -30,6 +30,10 @@ class CallStories:
         self.archive = archive
         self._bridge = bridge
 
+    def is_live(self, call_id: str) -> bool:
+        """Whether it is under way."""
+        return call_id in self._bridge.calls
+
     async def of(self, call_id: str, language: str = "en") -> dict[str, Any]:
         """
         @return: As the schema C{Story} has it. Of a call under way it is there at once.
