@@ -381,6 +381,16 @@ class ScrapeTests(MetricsCase):
                 self.assertNotIn(word, text)
 
 
+class RecordTests(MetricsCase):
+    def test_what_becomes_of_records_is_told(self) -> None:
+        self.kept.waiting, self.kept.lost = 3, 2
+        self.kept.unsent, self.kept.given_up = 5, 1
+        self.assertEqual(self.value("records_waiting"), 3)
+        self.assertEqual(self.value("records_lost_total"), 2)
+        self.assertEqual(self.value("records_webhook_waiting"), 5)
+        self.assertEqual(self.value("records_webhook_failed_total"), 1)
+
+
 class NameTests(MetricsCase):
     def families(self) -> dict[str, str]:
         """@return: The kind of each metric, by its name as it is asked for."""

@@ -21,6 +21,8 @@ from portero.interfaces import Happening, IObserver, LegFigures
 from portero.record import Outcome, Record
 from portero.records import rows
 from portero.records.archive import IN_RECORDS, ONLY_MEMORY, Archive, Query
+from portero.records.database import Unavailable
+from portero.records.erasing import Erasing
 from portero.records.past import Past, discreet
 from portero.service import REMEMBERED
 from tests.kept_calls import BEGAN, ID, TALK, FileAtOnce, happened, past, record
@@ -283,6 +285,43 @@ class HistoryTests(ArchiveCase):
         for number in range(REMEMBERED + 10):
             self.archive.call_ended(record(str(number)), FIGURES)
         self.assertEqual(len(self.archive._figures), REMEMBERED)
+
+
+class EraseTests(ArchiveCase):
+    def erase(self, call_id: str = ID) -> bool:
+        erasing = self.archive.erase(call_id)
+        found: bool = self.successResultOf(Deferred.fromCoroutine(erasing))
+        return found
+
+    def test_memory_forgets_it(self) -> None:
+        self.remember(ID)
+        self.remember("other")
+        self.assertTrue(self.erase())
+        self.assertEqual(self.ids(), ["other"])
+        self.assertIs(self.call(), None)
+        self.assertEqual([*self.archive._figures], ["other"])
+        self.assertFalse(self.erase())
+
+    def test_what_is_kept_goes_as_well(self) -> None:
+        self.keep(past())
+        erasing = Erasing(self.file, lambda _: False, (), "", self.in_thread)
+        self.archive = Archive(
+            *(self.ended, self.story, self.in_thread),
+            *(self.file, self.sound, erasing),
+        )
+        self.assertTrue(self.erase())
+        self.assertEqual(self.ids(), [])
+        self.assertFalse(self.erase())
+
+    def test_nothing_is_forgotten_of_what_could_not_be_deleted(self) -> None:
+        self.remember(ID)
+        erasing = Erasing(self.file, lambda _: False, (), "", self.in_thread)
+        self.archive._erasing = erasing
+        self.file.error = sqlite3.OperationalError("disk I/O error")
+        failing = Deferred.fromCoroutine(self.archive.erase(ID))
+        self.failureResultOf(failing, Unavailable)
+        self.file.error = None
+        self.assertEqual(self.ids(), [ID])
 
 
 class CallTests(ArchiveCase):

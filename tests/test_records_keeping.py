@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +28,8 @@ from portero.service import Bridge
 from portero.wiring import Wiring
 from tests.kept_calls import ID, TALK, happened, record
 from tests.test_observers_recording import TappedCall
+
+OTHER = "7a1c2d3e-0000-4000-8000-000000000002"
 
 
 def config(records: RecordSettings | None = None, **agent: Any) -> Config:
@@ -124,6 +128,55 @@ class KeepingTests(TestCase):
         waveform = await archive.waveform(ID)
         assert waveform is not None
         self.assertEqual(waveform["seconds"], 1.2)
+
+    async def test_what_is_erased_is_gone_everywhere(self) -> None:
+        kept = config(record=True, consent="asked", keep_words=True)
+        archive = self.start(Keeping(kept, reactor, self.state))
+        self.hold()
+        self.hold(OTHER)
+        await self.found(archive, 2)
+        self.assertTrue(await archive.erase(ID))
+        page = await archive.history(Query())
+        self.assertEqual([call["id"] for call in page["calls"]], [OTHER])
+        await self.bridge.stopService()
+        self.bridge = Bridge(reactor, None)  # type: ignore[arg-type]  # after a restart
+        archive = self.start(Keeping(kept, reactor, self.state))
+        page = await self.found(archive)
+        self.assertEqual([call["id"] for call in page["calls"]], [OTHER])
+        (recording,) = os.listdir(os.path.join(self.state, "recordings"))
+        self.assertIn(OTHER, recording)
+
+    async def test_records_are_sent_when_a_webhook_is_there(self) -> None:
+        queue = os.path.join(self.state, "webhook")
+        keeping = Keeping(config(), reactor, self.state)
+        self.start(keeping)
+        self.hold()
+        self.assertEqual(keeping.unsent, 0)
+        # Nobody listens there, so that it waits.
+        settings = RecordSettings(
+            webhook="http://127.0.0.1:1/x", webhook_allow=("127.0.0.1/32",)
+        )
+        keeping.use(config(settings))
+        self.hold(OTHER)
+        while not keeping.unsent:
+            await deferLater(reactor, 0.01)
+        await self.bridge.stopService()
+        (name,) = os.listdir(queue)
+        with open(os.path.join(queue, name)) as file:
+            sent = json.load(file)
+        self.assertEqual(sent["call"]["id"], OTHER)
+        self.assertEqual(sent["call"]["caller_number"], "...678")
+        self.assertEqual(sent["said"], [])
+        self.assertEqual((keeping.lost, keeping.given_up), (0, 0))
+
+    def test_a_webhook_needs_records_and_a_folder(self) -> None:
+        settings = RecordSettings(webhook="https://crm.example/")
+        error = self.assertRaises(ConfigError, Keeping, config(settings), reactor)
+        self.assertIn("webhook needs records", str(error))
+        named = replace(settings, file=os.path.join(self.state, "r.sqlite"))
+        error = self.assertRaises(ConfigError, Keeping, config(named), reactor)
+        self.assertIn("webhook_queue is missing", str(error))
+        Keeping(config(replace(named, webhook_queue=self.state)), reactor)
 
     def test_recording_needs_a_folder(self) -> None:
         recorded = config(record=True, consent="asked")

@@ -30,7 +30,12 @@ def document(past: Past) -> dict[str, Any]:
             lists[OWN_LISTS[each.kind]].append({"at": each.at, **each.data})
         elif each.kind not in ("tool_began", "tool_ended"):
             lists["happened"].append({"at": each.at, "kind": each.kind, **each.data})
-    more = {"recording": past.recording, "consent": past.consent, "host": past.host}
+    more = {
+        "seconds": round(past.record.seconds, 3),  # as a database has it
+        "recording": past.recording,
+        "consent": past.consent,
+        "host": past.host,
+    }
     call = {**past.outline(), **more}
     return {"call": call, **lists, "figures": asdict(past.figures)}
 

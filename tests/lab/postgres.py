@@ -73,7 +73,11 @@ class Postgres:
         self._drop += ["--clear-groups", "--pdeathsig", "INT"]
 
     def start(self) -> None:
-        """@raise LabError: It does not answer in time."""
+        """
+        Not in a thread that ends before the test does: it would end with that.
+
+        @raise LabError: It does not answer in time.
+        """
         command = [*self._drop, str(self._programs / "postgres"), "-D", str(self.data)]
         for setting in (
             f"port={self.port}",

@@ -34,6 +34,14 @@ def the_postgres() -> Postgres:
     return server
 
 
+@functools.cache
+def the_unsteady_postgres() -> Postgres:
+    """@return: One that comes and goes."""
+    server = Postgres()
+    atexit.register(server.stop)
+    return server
+
+
 def name_of(url: str) -> str:
     """@return: Of the database."""
     return url.rpartition("/")[2]
@@ -109,8 +117,7 @@ class RecordsTests(TestCase):
     def setUp(self) -> None:
         self.patch(records, "FIRST_WAIT", 0.05)
         self.patch(records, "LONGEST_WAIT", 0.2)
-        self.server = Postgres()
-        self.addCleanup(self.server.stop)
+        self.server = the_unsteady_postgres()
         self.url = self.server.database()
         self.records = [self.house("a"), self.house("b")]
 
@@ -161,7 +168,7 @@ class RecordsTests(TestCase):
             await self.until(lambda: len(events) >= 2)
             await deferLater(reactor, 0.5)
             self.assertEqual([one.waiting for one in self.records], [10, 10])
-            await deferToThread(self.server.start)
+            self.server.start()
             await self.emptied()
         said = [
             formatEvent(event)
@@ -180,7 +187,7 @@ class RecordsTests(TestCase):
             hold(house, f"{number:03}")
         await self.until(lambda: 200 - house.waiting > 20)
         await deferToThread(self.server.kill)
-        await deferToThread(self.server.start)
+        self.server.start()
         await self.emptied()
         self.assertEqual(house.lost, 0)
         self.assertEqual(len(self.written()), 200)
