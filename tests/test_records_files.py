@@ -53,6 +53,15 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(files.unsent("", ID), [])
         self.assertEqual(files.unsent("/nowhere", ID), [])
 
+    def test_what_waits_for_too_long_is_deleted(self) -> None:
+        self.make("1000-a.json", "failed/999-b.json", "failed/999-b.json.reason")
+        self.make("1001-c.json", "x-d.json", "998-e.txt")
+        before = "1970-01-01T00:16:41+00:00"
+        self.assertEqual(files.delete_unsent(str(self.folder), before), 2)
+        left = {path.name for path in self.folder.rglob("*") if path.is_file()}
+        self.assertEqual(left, {"1001-c.json", "x-d.json", "998-e.txt"})
+        self.assertEqual(files.delete_unsent("", before), 0)
+
     def test_removed_is_removed(self) -> None:
         self.make("a", "b")
         self.assertEqual(files.remove([self.folder / "a", self.folder / "gone"]), 2)

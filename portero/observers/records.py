@@ -156,7 +156,6 @@ class Records(Service):
         past = discreet(
             past, keep_words=call.keep_words, whole_numbers=call.whole_numbers
         )
-        self._tell(past)
         self._waiting.append(past)
         self._happenings += len(past.happened)
         while len(self._waiting) > MOST_CALLS or self._happenings > MOST_WAITING:
@@ -165,6 +164,7 @@ class Records(Service):
             self._take_first()
             self._lose()
         self._go_on()
+        self._tell(past)
 
     def _take_first(self) -> None:
         self._happenings -= len(self._waiting.popleft().happened)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -38,16 +39,40 @@ def unsent(queue: str, call_id: str) -> list[Path]:
     @raise OSError: It cannot be looked into.
     """
     found = []
-    for folder in (queue, os.path.join(queue, FAILED)):
-        for path in sorted(Path(folder).glob("*.json")) if queue else ():
-            try:
-                same = json.loads(path.read_bytes())["call"]["id"] == call_id
-            except (ValueError, KeyError, TypeError, FileNotFoundError):
-                continue  # none of ours, or sent meanwhile
-            if same:
-                reason = path.with_name(f"{path.name}.reason")
-                found += [path, *([reason] if reason.exists() else [])]
+    for path in _queued(queue):
+        try:
+            same = json.loads(path.read_bytes())["call"]["id"] == call_id
+        except (ValueError, KeyError, TypeError, FileNotFoundError):
+            continue  # none of ours, or sent meanwhile
+        if same:
+            found += _with_reason(path)
     return found
+
+
+def delete_unsent(queue: str, before: str) -> int:
+    """
+    @param queue: As of L{unsent}.
+    @param before: Date and time, ISO 8601: what was queued earlier is deleted.
+    @return: How many there were.
+    @raise OSError: One of them is still there.
+    """
+    limit = datetime.fromisoformat(before).timestamp()
+    old = [path for path in _queued(queue) if int(path.name.partition("-")[0]) < limit]
+    for path in old:
+        remove(_with_reason(path))
+    return len(old)
+
+
+def _queued(queue: str) -> list[Path]:
+    """@return: What waits there, and what was put aside."""
+    folders = (Path(queue), Path(queue, FAILED)) if queue else ()
+    found = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+    return [path for path in found if path.name.partition("-")[0].isdecimal()]
+
+
+def _with_reason(path: Path) -> list[Path]:
+    reason = path.with_name(f"{path.name}.reason")
+    return [path, *([reason] if reason.exists() else [])]
 
 
 def remove(paths: Iterable[Path]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,7 @@ from portero.observers.records import Records
 from portero.records.archive import Archive, Told
 from portero.records.disk_thread import DiskThread
 from portero.records.erasing import Erasing
+from portero.records.files import delete_unsent
 from portero.records.past import Past
 from portero.records.places import database, folders, place, this_host
 from portero.records.retention import Delete, Retention
@@ -59,6 +61,11 @@ class Keeping:
                 self._database, reactor, self._recording_of, this_host(), self._send
             )
             kinds["records"] = self._records.delete
+        queue = self._queue_folder(config)
+        if queue:
+            kinds["records that were not sent"] = lambda before: self._thread(
+                partial(delete_unsent, queue, before)
+            )
         self._retention = Retention(kinds, config.records.days, reactor)
         self.check(config)
         self.use(config)

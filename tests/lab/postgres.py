@@ -9,14 +9,16 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
-
-import psycopg
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.lab.process import Process, free_port
 from tests.parts import need
+
+if TYPE_CHECKING or find_spec("psycopg"):
+    import psycopg
 
 PASSWORD: Final = "correct-horse"
 """Of the user portero."""
@@ -45,6 +47,7 @@ class Postgres:
     """
 
     def __init__(self) -> None:
+        need(find_spec("psycopg") is not None, "the PyPI package psycopg[binary]")
         self._programs = programs()
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="portero-postgres-"))

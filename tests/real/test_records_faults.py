@@ -20,7 +20,6 @@ from portero.observers import records
 from portero.observers.records import Records
 from portero.records import rows
 from portero.records.database import Database
-from portero.records.postgres import RecordServer
 from portero.records.sqlite import RecordFile
 from portero.sections import AgentSettings
 from tests.kept_calls import TALK, past
@@ -90,6 +89,8 @@ class KillTests(SynchronousTestCase):
 
     def test_a_postgresql_database(self) -> None:
         url = the_postgres().database()
+        from portero.records.postgres import RecordServer
+
         self.kill_again_and_again(url, RecordServer(url, PASSWORD, None), 2)
 
 

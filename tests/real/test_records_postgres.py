@@ -6,9 +6,9 @@ import atexit
 import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -17,13 +17,17 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from portero.observers import records
 from portero.observers.records import Records
-from portero.records import postgres
 from portero.records.database import RecordsError, Unavailable
-from portero.records.postgres import RecordServer
 from portero.sections import AgentSettings
 from tests import records_conformance
 from tests.lab.postgres import PASSWORD, Postgres
 from tests.test_observers_records import hold
+
+if TYPE_CHECKING or find_spec("psycopg"):
+    import psycopg
+
+    from portero.records import postgres
+    from portero.records.postgres import RecordServer
 
 
 @functools.cache
