@@ -220,9 +220,9 @@ def _conninfo(url: str, password: str) -> dict[str, Any]:
     hosts = str(given.get("host") or "").split(",")
     if not all(not host or host[0] in "/@" or is_loopback(host) for host in hosts):
         given.setdefault("sslmode", "verify-full")
+    if given.get("sslmode") == "verify-full":
         there = next((path for path in _AUTHORITIES if os.path.exists(path)), "system")
-        if given["sslmode"] == "verify-full":
-            given.setdefault("sslrootcert", there)
+        given.setdefault("sslrootcert", there)
     if password:
         given["password"] = password
     limits = {"lock_timeout": BUSY_WITHIN, "statement_timeout": STATEMENT_WITHIN}

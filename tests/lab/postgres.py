@@ -139,6 +139,22 @@ class Postgres:
         self.do(f"CREATE DATABASE {name} OWNER portero")
         return f"postgresql://portero@127.0.0.1:{self.port}/{name}"
 
+    def encrypt(self, certificate: bytes, key: bytes) -> Path:
+        """
+        Speak TLS with those who want it, from now on.
+
+        @return: The file with the certificate.
+        """
+        for name, content in (("server.crt", certificate), ("server.key", key)):
+            path = self.data / name
+            path.write_bytes(content)
+            path.chmod(0o600)
+            shutil.chown(path, self.data.stat().st_uid)
+        self.do("ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()")
+        known = self.folder / "authority.pem"
+        known.write_bytes(certificate)
+        return known
+
     def holds(self, database: str, words: Sequence[bytes]) -> set[bytes]:
         """
         @param database: Its name.

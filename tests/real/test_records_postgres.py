@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from OpenSSL.crypto import FILETYPE_PEM
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -22,6 +23,7 @@ from portero.sections import AgentSettings
 from tests import records_conformance
 from tests.lab.postgres import PASSWORD, Postgres
 from tests.test_observers_records import hold
+from tests.test_webhooks_client import certificate
 
 if TYPE_CHECKING or find_spec("psycopg"):
     import psycopg
@@ -103,6 +105,22 @@ class ConnectTests(SynchronousTestCase):
     def test_tls_is_not_done_without_where_the_url_wants_it(self) -> None:
         error = self.refused(f"{self.url}?sslmode=require")
         self.assertIn("does not support SSL", str(error))
+
+    def test_only_the_server_that_its_certificate_names_is_spoken_to(self) -> None:
+        server = the_unsteady_postgres()
+        url = server.database().replace("127.0.0.1", "localhost")
+        mine = certificate("localhost")
+        authority = server.encrypt(mine.dumpPEM(), mine.privateKey.dump(FILETYPE_PEM))
+        self.addCleanup(server.do, "ALTER SYSTEM RESET ssl", "SELECT pg_reload_conf()")
+        verified = f"{url}?sslmode=verify-full"
+        known = f"{verified}&sslrootcert={authority}"
+        with RecordServer(known, PASSWORD, None).at_once() as cursor:
+            how = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+            self.assertEqual(cursor.execute(how).fetchall(), [(True,)])
+        error = self.refused(verified)
+        self.assertIn("certificate verify failed", str(error))
+        error = self.refused(known.replace("localhost", "127.0.0.1"))
+        self.assertIn("does not match host name", str(error))
 
     def test_many_that_begin_at_once_make_the_tables_once(self) -> None:
         databases = [RecordServer(self.url, PASSWORD, None) for _ in range(4)]
