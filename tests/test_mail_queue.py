@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from portero.config import Config
 from portero.mail.folder import Envelope, MailFolder
 from portero.mail.queue import MailQueue, Server, by_smtp
+from portero.outbox.delivery import Postponed, Rejected, Unreachable
 from portero.outbox.folder import LARGEST, MOST, CannotKeep
 from portero.outbox.queue import (
     DELIVER_WITHIN,
@@ -26,9 +27,6 @@ from portero.outbox.queue import (
     GIVE_UP_AFTER,
     LONGEST_WAIT,
     STOP_WITHIN,
-    Postponed,
-    Rejected,
-    Unreachable,
 )
 from portero.sections import AgentSettings
 from portero.tool_sections import MailSettings

@@ -21,7 +21,7 @@ from twisted.trial.unittest import TestCase
 from portero.mail import smtp
 from portero.mail.folder import Envelope
 from portero.mail.queue import Server
-from portero.outbox.queue import Postponed, Rejected, Unreachable
+from portero.outbox.delivery import Postponed, Rejected, Unreachable
 from tests.smtp_server import PASSWORD, USER, MailServer, certificate
 
 HOST = "localhost"

@@ -24,6 +24,7 @@ from portero.records.archive import IN_RECORDS, ONLY_MEMORY, Archive, Query
 from portero.records.database import Unavailable
 from portero.records.erasing import Erasing
 from portero.records.past import Past, discreet
+from portero.records.places import this_host
 from portero.service import REMEMBERED
 from tests.kept_calls import BEGAN, ID, TALK, FileAtOnce, happened, past, record
 
@@ -394,6 +395,12 @@ class RecordingTests(ArchiveCase):
         path = self.wav()
         self.assertEqual(self.path(), path)
         self.assertTrue(self.history()["calls"][0]["recording"])
+
+    def test_one_on_another_host_is_not_offered(self) -> None:
+        self.keep(past(recording="a.wav", host="elsewhere"))
+        self.assertFalse(self.call()["recording"])
+        self.keep(past("here", recording="a.wav", host=this_host()))
+        self.assertTrue(self.call("here")["recording"])
 
     def test_no_name_leads_out_of_the_folder(self) -> None:
         (Path(self.sound.folder).parent / "secret.wav").write_text("x")

@@ -20,7 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from portero.outbox import folder
 from portero.outbox import queue as outbox
-from portero.outbox.queue import GIVE_UP_AFTER, Postponed, Rejected, Unreachable
+from portero.outbox.delivery import Postponed, Rejected, Unreachable
+from portero.outbox.queue import GIVE_UP_AFTER
 from portero.record_sections import RecordSettings
 from portero.records.document import document
 from portero.records.webhook import (

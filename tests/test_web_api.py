@@ -466,7 +466,7 @@ class HistoryTests(ApiCase):
     def test_without_a_recording_there_is_nothing_to_hear(self) -> None:
         for path in ("recording.wav", "waveform"):
             problem = self.get(f"/calls/call-1/{path}", expect=404)
-            self.detail(problem, "no recording", "days of [records]")
+            self.detail(problem, "no recording here", "days of [records]")
 
 
 class Tape:

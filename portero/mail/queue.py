@@ -16,7 +16,8 @@ from twisted.internet.ssl import optionsForClientTLS
 
 from portero.mail.address import outline
 from portero.mail.folder import Envelope
-from portero.outbox.queue import Deliver, InThread, Outbox
+from portero.outbox.delivery import Deliver, InThread
+from portero.outbox.queue import Outbox
 from portero.tool_sections import MailSettings
 
 

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from portero.mail.folder import Envelope
 from portero.mail.queue import Server
-from portero.outbox.queue import Postponed, Rejected, Undelivered, Unreachable
+from portero.outbox.delivery import Postponed, Rejected, Undelivered, Unreachable
 
 CONNECT_WITHIN: Final = 30
 """Seconds for each of the server's addresses."""

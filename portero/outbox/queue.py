@@ -8,12 +8,11 @@ nothing is lost.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,13 +20,19 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from portero.errors import PorteroError
+from portero.outbox.delivery import (
+    Deliver,
+    Folder,
+    InThread,
+    Postponed,
+    Rejected,
+    Target,
+    Thing,
+    Unreachable,
+)
 from portero.outbox.folder import LARGEST, MOST, CannotKeep
 
 Result = TypeVar("Result")
-Target = TypeVar("Target")
-Thing = TypeVar("Thing")
-Read = TypeVar("Read", covariant=True)
 
 FIRST_WAIT: Final = 60.0
 """Seconds until the second try; each further one waits twice as long."""
@@ -38,26 +43,6 @@ DELIVER_WITHIN: Final = 300.0
 """Seconds for one try."""
 STOP_WITHIN: Final = 5.0
 """Seconds that a delivery or a slow disk may hold up the stop."""
-
-
-class Undelivered(PorteroError):
-    """The message says why."""
-
-
-class Rejected(Undelivered):
-    """The server will never take this one."""
-
-
-class Postponed(Undelivered):
-    """The server does not take this one now."""
-
-
-class Unreachable(Undelivered):
-    """The server takes nothing at all, for a reason that has to do with none of it."""
-
-    def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(why)
-        self.remedy = remedy
 
 
 @dataclass(slots=True)
@@ -72,31 +57,6 @@ class _Waiting:
     def since(self) -> float:
         """On the wall's clock."""
         return float(self.name.partition("-")[0])
-
-
-class Folder(Protocol[Read]):
-    """As L{portero.outbox.folder.OutFolder}, which can read what is in it."""
-
-    suffix: str
-    path: Path
-    failed: Path
-
-    def open(self) -> list[str]: ...
-    def check(self) -> None: ...
-    def write(self, name: str, content: bytes) -> None: ...
-    def remove(self, name: str) -> None: ...
-    def put_aside(self, name: str, why: str) -> None: ...
-
-    def read(self, name: str) -> Read:
-        """
-        @raise OSError: It is not there.
-        @raise ValueError: It is none of ours.
-        """
-
-
-Deliver = Callable[[Target, Thing], Coroutine[Deferred[Any], Any, None]]
-"""Hands it to a server; raises L{Rejected}, L{Postponed} or L{Unreachable}."""
-InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 
 
 class Outbox(Service, Generic[Target, Thing]):

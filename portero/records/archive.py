@@ -24,6 +24,7 @@ from portero.records import rows, waveform
 from portero.records.database import Database, RecordsError
 from portero.records.erasing import Erasing
 from portero.records.past import Past, has_words
+from portero.records.places import this_host
 from portero.records.rows import Wanted
 from portero.records.verdict import verdict
 from portero.records.words import WORD, fold, split
@@ -317,7 +318,7 @@ class Archive:
             ],
             "figures": asdict(past.figures),
             "verdict": verdict(past, language),
-            "recording": bool(past.recording),
+            "recording": bool(past.recording) and past.host in ("", this_host()),
         }
 
     async def _past(self, call_id: str) -> Past | None:

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from twisted.python.failure import Failure
 
+from portero.outbox.delivery import Deliver, Postponed, Rejected, Unreachable
 from portero.outbox.folder import CannotKeep, OutFolder
-from portero.outbox.queue import Deliver, Outbox, Postponed, Rejected, Unreachable
+from portero.outbox.queue import Outbox
 from portero.record_sections import RecordSettings
 from portero.records.document import document
 from portero.records.past import Past

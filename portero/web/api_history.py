@@ -34,8 +34,8 @@ PLAIN: Final = "text/plain; charset=utf-8"
 WAV: Final = "audio/wav"
 TEXT: Final = {"type": "string"}
 NO_RECORDING: Final = (
-    "this call has no recording: it was not recorded (record of its agent), or it was "
-    "deleted (days of [records])"
+    "this call has no recording here: it was not recorded (record of its agent), it "
+    "was deleted (days of [records]), or it is on the host that answered the call"
 )
 
 _AUDIT: Final = Logger("portero.audit")
