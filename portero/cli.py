@@ -8,12 +8,13 @@ from collections.abc import Sequence
 USAGE = """\
 portero call [options] [host:port]     place a call without an Asterisk
 portero check-config FILE [--env FILE] say all that is wrong with a configuration
+portero doctor [options]               say what is wrong with an installation
 portero explain AGENT [options]        what an agent has, and where it was set
 portero explain --did NUMBER           which agent answers that number, and why
 portero default-config                 print the commented configuration file
 portero passwd [--token] [NAME]        make a user of the page: print his section
 
-call, explain and passwd have a --help of their own.
+call, doctor, explain and passwd have a --help of their own.
 The daemon is: twistd -n portero --port 8089 (options: twistd portero --help)
 """
 
@@ -27,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from portero import placecall
 
             return placecall.run(rest)
+        case "doctor", _:
+            from portero.doctor import command as doctor
+
+            return doctor.run(rest)
         case "explain", _:
             from portero import explain
 

@@ -21,6 +21,8 @@ PURE = {
     *("histogram", "record_sections", "records.past", "records.rows"),
     *("records.verdict", "records.tape"),
     *("records.verdict_words", "records.waveform"),
+    *("doctor.report", "doctor.where", "doctor.asterisk_output", "doctor.versions"),
+    *("doctor.dialplan", "doctor.asterisk_parts", "doctor.machine", "doctor.probe"),
 }
 LEAVES = {"transports", "providers", "tools"}
 CALL = {
@@ -100,8 +102,8 @@ class LayerTests(SynchronousTestCase):
 
     def test_only_the_wiring_imports_the_reactor(self) -> None:
         for name, found in modules().items():
-            # `portero call` is a program of its own.
-            if name not in ("tap", "placecall"):
+            # `portero call` and `portero doctor` are programs of their own.
+            if name not in ("tap", "placecall", "doctor.command"):
                 self.assertNotIn("twisted.internet.reactor", found, name)
 
     def test_wire_imports_nothing_of_ours_but_errors(self) -> None:
