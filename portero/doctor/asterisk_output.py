@@ -27,7 +27,7 @@ def modules(text: str) -> frozenset[str]:
     @param text: Of C{module show}.
     @return: Those that run, without C{.so}.
     """
-    row = re.compile(r"^(\S+?)(?:\.so)?\s.*\sRunning\s+\S+\s*$", re.MULTILINE)
+    row = re.compile(r"^(\S+?)(?:\.so)?\s.*\s\d+\s+Running\s+\S+\s*$", re.MULTILINE)
     return frozenset(found[1] for found in row.finditer(text))
 
 
