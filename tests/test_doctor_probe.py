@@ -42,7 +42,7 @@ class ProbeTests(TestCase):
     timeout = 20
 
     def listen(self, tls: PrivateCertificate | None, said: bytes = b"") -> int:
-        factory = Factory.forProtocol(lambda: Answers(said))  # type: ignore[arg-type]  # it makes one
+        factory = Factory.forProtocol(lambda: Answers(said))
         factory.noisy = False
         if tls is None:
             port = at.listenTCP(0, factory, interface="127.0.0.1")

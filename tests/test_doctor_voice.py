@@ -15,7 +15,7 @@ from portero.config import Config, load
 from portero.doctor import probe, voice
 from portero.doctor.probe import Seen
 from portero.doctor.report import Finding
-from portero.simulator import Knobs, Simulator
+from portero.simulator import Connection, Knobs, Simulator
 from portero.wiring import Wiring
 from tests.lab.front import Front
 from tests.lab.process import free_port
@@ -103,11 +103,23 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual(self.levels(OPENAI_API_KEY="sk-1"), [])
 
 
+class Diarist(Simulator):
+    """Keeps who came."""
+
+    def __init__(self, knobs: Knobs) -> None:
+        super().__init__(at, knobs)
+        self.came: list[Any] = []
+
+    def joined(self, connection: Any) -> None:
+        super().joined(connection)
+        self.came.append(connection)
+
+
 class ServiceTests(TestCase):
     timeout = 30
 
-    def simulator(self, **knobs: Any) -> Simulator:
-        simulator = Simulator(at, Knobs(**{"key": KEY, **knobs}))
+    def simulator(self, **knobs: Any) -> Diarist:
+        simulator = Diarist(Knobs(**{"key": KEY, **knobs}))
         simulator.startService()
         self.addCleanup(simulator.stopService)
         return simulator
@@ -144,6 +156,13 @@ class ServiceTests(TestCase):
         self.assertEqual([*found], ["service", "handshake"])
         self.assertEqual({f.level for f in found.values()}, {"ok"})
         self.assertIn("takes default, day, night: ready after", found["handshake"].said)
+        asked = [
+            [event["type"] for event in connection.received]
+            for connection in simulator.came
+            if isinstance(connection, Connection)
+        ]
+        # The first only looked at the way there.
+        self.assertEqual(asked, [[], *[["session.update"]] * 3])
 
     async def test_a_wrong_key_is_said_once_for_all(self) -> None:
         simulator = self.simulator()
