@@ -108,6 +108,14 @@ class ConsoleTests(SynchronousTestCase):
         said = self.said("import sys; print(sys.argv[1:])")
         self.assertEqual(said, "['-rx', 'core show version']\n")
 
+    def test_it_is_one_argument_over_there_too(self) -> None:
+        ssh = Path(self.mktemp(), "ssh").absolute()
+        ssh.parent.mkdir()
+        ssh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+        ssh.chmod(0o755)
+        said = console([str(ssh), "pbx", "printf", "%s."])("dialplan show a@b")
+        self.assertEqual(said, "-rx.dialplan show a@b.")
+
     def test_one_that_does_not_run_is_told(self) -> None:
         code = (
             "import sys; sys.exit('Unable to connect to remote asterisk (does "

@@ -126,7 +126,7 @@ class ProbeTests(TestCase):
             ("127.0.0.1", free_port(), "127.0.0.1: Connection refused"),
             ("nobody.invalid", 443, "no address is known for nobody.invalid"),
             ("x" * 70, 443, "no address is known for xxx"),
-            ("localhost", plain, "no TLS there"),
+            ("localhost", plain, "no TLS there: wrong version number"),
         ]:
             found = deferToThread(probe.look, host, port, "/", True)
             error = await self.assertFailure(found, Unreachable)
@@ -138,4 +138,4 @@ class ProbeTests(TestCase):
             port = mute.getsockname()[1]
             found = deferToThread(probe.look, "localhost", port, "/", True)
             error = await self.assertFailure(found, Unreachable)
-        self.assertIn("no TLS there", str(error))
+        self.assertEqual(str(error), "no TLS there: it says nothing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +32,11 @@ class NoAnswer(Exception):
 
 def console(command: Sequence[str]) -> Console:
     """@param command: Runs Asterisk, in words."""
+    over_there = os.path.basename(command[0]) == "ssh"
 
     def ask(line: str) -> str:
+        if over_there:  # where a shell takes its words apart once more
+            line = shlex.quote(line)
         try:
             done = subprocess.run(
                 [*command, "-rx", line],

@@ -22,8 +22,7 @@ BAD_OPTIONS: Final = 1
 ASTERISK_WITHIN: Final = 12.0
 DISKS_WITHIN: Final = 5.0
 CALL_WITHIN: Final = 12.0
-SERVICE_WITHIN: Final = 6.0
-"""Beside the time for a session to be ready."""
+SERVICE_WITHIN: Final = 14.0
 PAUSE: Final = 0.2
 """Seconds after the last check, in which connections are closed in good order."""
 
@@ -147,7 +146,7 @@ def _checks(reactor: Any, options: Options, installation: Any) -> Iterator[Any]:
             roster = installation.roster
             return await voice.examine(reactor, config, roster, provider, agents)
 
-        yield Check("service", SERVICE_WITHIN + config.limits.connect_within, service)
+        yield Check("service", SERVICE_WITHIN, service)
     yield Check("machine", DISKS_WITHIN, rest)
     yield Check("disk", DISKS_WITHIN, disks)
     yield Check("asterisk", ASTERISK_WITHIN, pbx)

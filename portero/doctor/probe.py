@@ -23,6 +23,8 @@ from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 WITHIN: Final = 5.0
 """Seconds, for each step."""
+MOST_ADDRESSES: Final = 3
+"""Of one name, that are tried."""
 MOST_HEAD: Final = 64 * 1024
 AUTHORITIES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -112,15 +114,17 @@ def look(
 def _connected(addresses: list[Any]) -> socket.socket:
     """@raise Unreachable: None of them."""
     why = "there is no address"
-    for family, kind, protocol, _, address in addresses[:3]:
+    tried = addresses[:MOST_ADDRESSES]
+    for family, kind, protocol, _, address in tried:
         plain = socket.socket(family, kind, protocol)
-        plain.settimeout(WITHIN)
+        plain.settimeout(WITHIN / len(tried))
         try:
             plain.connect(address)
         except OSError as error:
             plain.close()
             why = f"{address[0]}: {error.strerror or error}"
         else:
+            plain.settimeout(WITHIN)
             return plain
     raise Unreachable(why)
 
@@ -150,9 +154,7 @@ class _Secure:
         except (VerificationError, CertificateError):
             self.flaws.append(OTHER_NAME)
         except (SSL.Error, OSError) as error:
-            parts = error.args[0] if error.args else ()
-            words = "; ".join(str(part[-1]) for part in parts) if parts else ""
-            raise Unreachable(f"no TLS there: {words or 'it hangs up'}") from None
+            raise Unreachable(f"no TLS there: {_words(error)}") from None
         self.flaws = list(dict.fromkeys(self.flaws))
 
     def _judge(
@@ -172,7 +174,7 @@ class _Secure:
             except SSL.WantReadError:
                 left = max(0.0, until - time.monotonic())
                 if not select.select([self._plain], [], [], left)[0]:
-                    raise OSError("too late") from None
+                    raise TimeoutError("it says nothing") from None
 
     def expiry(self) -> tuple[str, datetime | None]:
         """@return: Whose certificate expires first, and when."""
@@ -207,6 +209,14 @@ class _Secure:
                 except (ValueError, TypeError, OverflowError):
                     return 0.0
         return 0.0
+
+
+def _words(error: Exception) -> str:
+    """@return: What OpenSSL or the system says."""
+    told = error.args[-1] if error.args else ""
+    if isinstance(told, list):  # of OpenSSL's own, each with where and why
+        told = "; ".join(str(each[-1]) for each in told)
+    return str(told) or "it hangs up"
 
 
 def has_authorities() -> bool:

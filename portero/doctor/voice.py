@@ -28,6 +28,8 @@ from portero.roster import Roster
 AT_ONCE: Final = 8
 """Handshakes under way."""
 CALLER_RATE: Final = 8000
+READY_WITHIN: Final = 8.0
+"""Seconds; or less, as C{[limits] connect_within}."""
 SOON: Final = 14
 """Days in which a certificate expires."""
 OFF: Final = 30.0
@@ -117,9 +119,10 @@ def _certificate(host: str, seen: probe.Seen, own: bool) -> Finding:
     assert seen.expires is not None
     until = seen.expires.strftime("%Y-%m-%d")
     if seen.flaws:
-        said = f"the one that {host} shows is {' and '.join(seen.flaws)}"
+        said = f"that of {host} is {' and '.join(seen.flaws)}"
         return fail("certificate", said, _remedy(seen.flaws, own))
-    said = f"{host}'s is trusted; {seen.holder} expires on {until}"
+    whose = "" if seen.holder == host else f", when {seen.holder} expires"
+    said = f"that of {host} is trusted, until {until}{whose}"
     if (seen.expires - datetime.now(UTC)).days < SOON:
         return warn("certificate", said, "its service has to renew it before that")
     return ok("certificate", said)
@@ -225,12 +228,12 @@ async def _try_agent(
     brief = replace(assigned.brief, mcp=())
     conversation = assigned.provider.converse(brief, session)
     conversation.begin(CALLER_RATE, config.listen.downlink_rate)
-    within = config.limits.connect_within
+    within = min(config.limits.connect_within, READY_WITHIN)
     try:
         problem = await session.over.addTimeout(within, reactor)
     except TimeoutError:
         told = assigned.provider.report().last_error
-        problem = told or f"not ready within {within:.0f} s ([limits] connect_within)"
+        problem = told or f"it is not ready within {within:.0f} s"
     finally:
         conversation.close()
     return problem or float((reactor.seconds() - began) * 1000)
