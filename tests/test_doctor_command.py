@@ -40,6 +40,10 @@ class OptionsTests(SynchronousTestCase):
             {"listen": {"port": "9000"}, "provider": {"kind": "demo"}},
         )
         self.assertEqual(self.parse().of_service(), {"listen": {}})
+        options = self.parse("--allow", "10.0.0.0/8", "--allow", "192.0.2.1")
+        self.assertEqual(
+            options.of_service(), {"listen": {"allow": ("10.0.0.0/8", "192.0.2.1")}}
+        )
 
 
 class CommandTests(SynchronousTestCase):

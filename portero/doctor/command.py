@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, TextIO
 
 from twisted.internet.defer import Deferred
@@ -19,10 +19,6 @@ from portero.doctor.report import Finding
 
 BAD_OPTIONS: Final = 1
 
-ASTERISK_WITHIN: Final = 12.0
-DISKS_WITHIN: Final = 5.0
-CALL_WITHIN: Final = 12.0
-SERVICE_WITHIN: Final = 14.0
 PAUSE: Final = 0.2
 """Seconds after the last check, in which connections are closed in good order."""
 
@@ -54,7 +50,15 @@ class Options(usage.Options):
             "env": usage.CompleteFiles(),
         }
     )
-    asterisk: Sequence[str] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asterisk: Sequence[str] = ()
+        self.allowed: list[str] = []
+
+    def opt_allow(self, network: str) -> None:
+        """As portero was started with."""
+        self.allowed.append(network)
 
     def postOptions(self) -> None:
         try:
@@ -73,83 +77,11 @@ class Options(usage.Options):
                 if self[name] is not None
             }
         }
+        if self.allowed:
+            given["listen"]["allow"] = tuple(self.allowed)
         if self["provider"] is not None:
             given["provider"] = {"kind": self["provider"]}
         return given
-
-
-async def examine(
-    reactor: Any, options: Options, tell: Callable[[Finding], None]
-) -> list[Finding]:
-    """
-    @param tell: Is told of each finding as it comes.
-    @return: All of them, in the order in which they are documented.
-    """
-    from portero.doctor import configuration  # loads all of portero: half a second
-
-    began = time.time() - time.monotonic()
-    installation, found = configuration.read(
-        reactor, options["config"], options["env"], options.of_service()
-    )
-    for finding in found:
-        tell(finding)
-    if installation is None:
-        last = report.skip("the rest", "needs a configuration that can be read")
-        tell(last)
-        return [*found, last]
-    from portero.doctor import examine as checks
-
-    found += await checks.run(reactor, [*_checks(reactor, options, installation)], tell)
-    from portero.doctor import machine
-
-    stepped = time.time() - time.monotonic() - began
-    last = machine.clock(machine.synchronised(), stepped)
-    tell(last)
-    return [*found, last]
-
-
-def _checks(reactor: Any, options: Options, installation: Any) -> Iterator[Any]:
-    from portero.doctor import asterisk, machine, own_call, voice
-    from portero.doctor.aside import aside
-    from portero.doctor.examine import Check
-    from portero.doctor.where import Places
-
-    config = installation.config
-
-    async def call() -> list[Finding]:
-        return await own_call.examine(reactor, config)
-
-    async def disks() -> list[Finding]:
-        folder = installation.state_folder
-        return await aside(reactor, lambda: [*machine.examine_disks(config, folder)])
-
-    async def rest() -> list[Finding]:
-        return [*machine.examine(config)]
-
-    async def pbx() -> list[Finding]:
-        given, places = options["asterisk"] is not None, Places.of(config.listen)
-        return await aside(
-            reactor,
-            lambda: [*asterisk.examine(options.asterisk, given, config, places)],
-        )
-
-    async def demo() -> Iterator[Finding]:
-        return voice.demo(config)
-
-    yield Check("call", CALL_WITHIN, call)
-    yield Check("service", DISKS_WITHIN, demo)
-    for provider, agents in voice.services(config).items():
-
-        async def service(
-            provider: str = provider, agents: Sequence[str] = agents
-        ) -> list[Finding]:
-            roster = installation.roster
-            return await voice.examine(reactor, config, roster, provider, agents)
-
-        yield Check("service", SERVICE_WITHIN, service)
-    yield Check("machine", DISKS_WITHIN, rest)
-    yield Check("disk", DISKS_WITHIN, disks)
-    yield Check("asterisk", ASTERISK_WITHIN, pbx)
 
 
 async def consult(reactor: Any, options: Options, out: TextIO) -> int:
@@ -164,7 +96,9 @@ async def consult(reactor: Any, options: Options, out: TextIO) -> int:
             out.write("\n".join(report.lines(finding)) + "\n")
             out.flush()
 
-    found = await examine(reactor, options, tell)
+    from portero.doctor import checks  # loads all of portero, which takes a second
+
+    found = await checks.run_all(reactor, options, tell)
     out.write(report.as_json(found) if options["json"] else report.summary(found))
     out.write("\n")
     await deferLater(reactor, PAUSE)
