@@ -41,6 +41,9 @@ class LegFigures:
     tail_ms: float = 0.0
     """From the last L{ILeg.flush} to the end of the last frame with old audio."""
     oddities: Mapping[str, int] = field(default_factory=dict)
+    sound: Mapping[str, float] = field(default_factory=dict)
+    """By the names of L{portero.acoustics.FIGURES}. Who measures it adds it: a leg does
+    not."""
 
 
 HAPPENINGS: Final[Mapping[str, str]] = {

@@ -45,6 +45,9 @@ class TappedCall:
     def snapshot(self) -> dict[str, Any]:
         return {"began": BEGAN}
 
+    def seconds(self) -> float:
+        return 0.0
+
     def tap(self, tap: Any) -> None:
         self.taps.append(tap)
 

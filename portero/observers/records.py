@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -71,16 +71,19 @@ class Records(Service):
         file: RecordFile,
         clock: IReactorTime,
         recording_of: Callable[[str], str] = lambda call_id: "",
+        sound_of: Callable[[str], Mapping[str, float]] = lambda call_id: {},
     ) -> None:
         """
         @param recording_of: Says, when a call ends, which file has its sound; or
             nothing.
+        @param sound_of: Says, when a call ends, what its sound was like.
         """
         self.lost = 0
         """Calls whose records were given up since the start."""
         self._file = file
         self._clock = clock
         self._recording_of = recording_of
+        self._sound_of = sound_of
         self._whole_numbers = False
         self._agents: Mapping[str, AgentSettings] = {}
         self._calls: dict[str, _Call] = {}
@@ -137,7 +140,7 @@ class Records(Service):
             return
         past = Past(
             record,
-            figures,
+            replace(figures, sound=self._sound_of(record.call_id)),
             tuple(call.happened),
             recording=self._recording_of(record.call_id),
             consent=call.consent,

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from portero.config import Config
 from portero.errors import ConfigError
+from portero.observers.measuring import Measuring
 from portero.observers.recording import Recordings
 from portero.observers.records import Records
 from portero.record_sections import NOWHERE
@@ -35,6 +36,7 @@ class Keeping:
         self._config = config
         self._file: RecordFile | None = None
         self._records: Records | None = None
+        self._measuring = Measuring(reactor)
         self._recordings: Recordings | None = None
         self._thread = DiskThread(reactor)
         folder = _place(config.records.recordings, state_folder, "recordings")
@@ -45,7 +47,9 @@ class Keeping:
             kinds["recordings"] = self._recordings.delete
         if path:
             self._file = RecordFile(path, reactor)
-            self._records = Records(self._file, reactor, self._recording_of)
+            self._records = Records(
+                self._file, reactor, self._recording_of, self._measuring.of
+            )
             kinds["records"] = self._records.delete
         self._retention = Retention(kinds, config.records.days, reactor)
         self.check(config)
@@ -57,11 +61,13 @@ class Keeping:
 
     def begin(self, bridge: Bridge) -> None:
         """From now on, calls of this bridge are kept."""
+        if self._records is not None or self._config.listen.web:  # who would ask
+            bridge.watchers.add(self._measuring)
         if self._recordings is not None:
             bridge.runs_on(self._thread)
             bridge.runs_on(self._recordings)
             bridge.watchers.add(self._recordings)
-        if self._records is not None:  # which ask what was recorded, so after that
+        if self._records is not None:  # which ask the others, so after them
             bridge.runs_on(self._records)
             bridge.watchers.add(self._records)
         bridge.runs_on(self._retention)  # the first to stop: it has these at work
@@ -76,7 +82,14 @@ class Keeping:
         @param in_thread: Runs a function where it may wait for a disk.
         @return: What finds calls that are over; it has to watch them.
         """
-        return Archive(bridge.ended, story, in_thread, self._file, self._recordings)
+        return Archive(
+            bridge.ended,
+            story,
+            in_thread,
+            self._file,
+            self._recordings,
+            self._measuring.of,
+        )
 
     def check(self, config: Config) -> None:
         """@raise ConfigError: It asks for what L{use} cannot do."""
