@@ -19,7 +19,7 @@ PURE = {
     *("webhooks.check", "web_sections", "web.passwords"),
     *("web.schemas", "web.transcript", "web.meter"),
     *("histogram", "record_sections", "records.past", "records.rows"),
-    *("records.verdict", "records.tape"),
+    *("records.verdict", "records.verdict_sound", "records.tape", "acoustics", "echo"),
     *("records.verdict_words", "records.waveform"),
     *("doctor.report", "doctor.where", "doctor.asterisk_output", "doctor.versions"),
     *("doctor.dialplan", "doctor.asterisk_parts", "doctor.machine", "doctor.probe"),
