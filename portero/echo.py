@@ -12,6 +12,7 @@ so that the correlation has a peak and not a hill.
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,25 +23,35 @@ Samples = NDArray[np.float32]
 RATE: Final = 4000
 """In Hz, of both sides here."""
 LONGEST_MS: Final = 500
-LAGS: Final = LONGEST_MS * RATE // 1000
+EARLY_MS: Final = 60
+"""The caller's sound may stand so much too early, as a hole in it has to be longer than
+that to be noticed (L{portero.pacing.HOLE}); its echo then comes before what it is of."""
+EARLY: Final = EARLY_MS * RATE // 1000
+LAGS: Final = LONGEST_MS * RATE // 1000 + EARLY
 LEAST: Final = RATE // 5
 """Samples of a piece that is worth comparing."""
 AGENT_DBFS: Final = -50.0
 """What was played is worth comparing from here on."""
 CALLER_DBFS: Final = -65.0
 """A caller who is quieter has no echo that anybody would hear."""
-LEAST_PIECES: Final = 3
 LEAST_LIKENESS: Final = 0.05
 """Of the peak; 1 is the same sound."""
+LIKENESS_OF_ONE: Final = 0.5
+"""When there is one piece only; of two, half of that, and so on. Speech of two people
+is that much alike by chance, at some delay, in no more than half of it."""
 LEAST_MARGIN: Final = 6.0
 """So many times the peak is above what 95 of 100 delays stay below. Without an echo the
 highest of all is at 2 to 4.5 (two people who talk at once, for 4 to 60 s), and with one
 at 7 or more, however much the caller talks over it."""
-SAME_MS: Final = 5.0
-"""Two delays that are no further apart are of the same echo."""
+SAME: Final = 5 * RATE // 1000
+"""Two delays, in samples, that are no further apart are of the same echo: 5 ms."""
 MOSTLY: Final = 0.15
 """Of the caller's power in a piece, at the one delay, when the echo is all there is; of
 a loudspeaker in a room the rest is at others."""
+CERTAINLY: Final = 0.4
+"""As much, when a piece says enough by itself: by chance it is never more than 0.1."""
+LEAST_CERTAIN: Final = 2
+"""Such pieces, when they do not agree on the delay."""
 
 
 def _power(dbfs: float) -> float:
@@ -57,6 +68,8 @@ class _Piece(NamedTuple):
     """Of the caller's power, that comes from what was played, at one delay."""
     delay: int
     """That one, in samples."""
+    gain: float
+    """Of the echo, at that delay."""
 
 
 class _Moment:
@@ -85,11 +98,14 @@ class Echo:
         self.compared = 0
         """Samples in which the agent was heard."""
         self._before = np.zeros(LAGS, np.float32)
+        self._said = np.zeros(EARLY, np.float32)
         self._common = np.zeros(LAGS + 1, np.float32)
         self._played = np.zeros(LAGS + 1, np.float32)
         self._pieces = 0
         self._at = 0
-        self._last = _Piece(0, 0, 0.0, 0)
+        self._last = _Piece(0, 0, 0.0, 0, 0.0)
+        self._certain: list[_Piece] = []
+        """The last ones."""
         self._moments: list[_Moment] = []
 
     def mark(self, at: int) -> None:
@@ -113,6 +129,8 @@ class Echo:
         began, self._at = self._at, self._at + len(caller)
         played = np.concatenate((self._before, agent))
         self._before = played[-LAGS:]
+        said = np.concatenate((self._said, caller))
+        caller, self._said = said[:-EARLY], said[-EARLY:]
         size = len(caller)
         if size < LEAST or played @ played < len(played) * _power(AGENT_DBFS):
             return
@@ -130,7 +148,10 @@ class Echo:
         self._played += energy / power
         shares = np.square(common) / (power * np.maximum(energy, 1.0))
         delay = int(shares.argmax())
-        self._last = _Piece(began, self._at, float(shares[delay]), delay)
+        gain = abs(float(common[delay])) / max(float(energy[delay]), 1.0)
+        self._last = _Piece(began, self._at, float(shares[delay]), delay, gain)
+        if self._last.share >= CERTAINLY:
+            self._certain = [*self._certain, self._last][-LEAST_CERTAIN:]
         for moment in self._moments:
             moment.look_at(self._last)
 
@@ -140,22 +161,39 @@ class Echo:
             ms, and in how many of the moments marked the caller's sound was mostly
             echo. L{None}: there is no echo, or it cannot be told.
         """
-        if self._pieces < LEAST_PIECES:
+        echo = self._in_all() or self._in_some()
+        if echo is None:
             return None
-        # Of what came back at each delay, a part of 1; negative: turned upside down.
+        gain, delay = echo
+        mostly = sum(
+            moment.share >= CERTAINLY
+            or (moment.share >= MOSTLY and abs(moment.delay - delay) <= SAME)
+            for moment in self._moments
+        )
+        ms = max(delay - EARLY, 0) * 1000 / RATE
+        return -20 * math.log10(gain), ms, mostly
+
+    def _in_all(self) -> tuple[float, int] | None:
+        """@return: Gain and delay of what all pieces together have."""
+        if not self._pieces:
+            return None
         played = np.maximum(self._played, 1e-9)
         likeness = abs(self._common) / np.sqrt(played * self._pieces)
         delay = int(likeness.argmax())
-        usual = LEAST_MARGIN * float(np.percentile(likeness, 95))
-        if likeness[delay] < max(LEAST_LIKENESS, usual):
+        usual = float(np.percentile(likeness, 95))
+        least = max(LEAST_LIKENESS, LIKENESS_OF_ONE / self._pieces)
+        if likeness[delay] < max(least, LEAST_MARGIN * usual):
             return None
-        gain = abs(float(self._common[delay])) / float(played[delay])
-        same = SAME_MS * RATE / 1000
-        mostly = sum(
-            moment.share >= MOSTLY and abs(moment.delay - delay) <= same
-            for moment in self._moments
-        )
-        return -20 * float(np.log10(gain)), delay * 1000 / RATE, mostly
+        return abs(float(self._common[delay])) / float(played[delay]), delay
+
+    def _in_some(self) -> tuple[float, int] | None:
+        """
+        @return: The same of the last piece that says enough by itself: the delay of a
+            line changes when a buffer for jitter on the way does.
+        """
+        if len(self._certain) < LEAST_CERTAIN:
+            return None
+        return self._certain[-1].gain, self._certain[-1].delay
 
 
 def _steps(samples: Samples) -> Samples:

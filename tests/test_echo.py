@@ -89,15 +89,46 @@ class EchoTests(SynchronousTestCase):
     def test_one_that_nobody_would_hear_is_none(self) -> None:
         self.assertIsNone(heard(returned(self.agent, 60, 100), self.agent).found())
 
+    def test_the_callers_sound_may_stand_too_early(self) -> None:
+        early: Samples = np.concatenate((self.agent[160:], self.agent[:160] * 0))
+        found = heard(early * np.float32(0.1), self.agent, (4.0,)).found()
+        assert found is not None
+        self.assertLess(abs(found[0] - 20), 0.5)
+        self.assertEqual(found[1:], (0, 1))
+
     def test_one_that_is_later_than_we_look_is_not_found(self) -> None:
         caller = returned(self.agent, 20, LONGEST_MS + 100)
         self.assertIsNone(heard(caller, self.agent).found())
 
-    def test_of_little_speech_nothing_is_said(self) -> None:
-        agent = self.agent[: 2 * RATE]
-        echo = heard(returned(agent, 20, 100), agent)
-        self.assertIsNone(echo.found())
-        self.assertEqual(echo.compared, 2 * RATE)
+    def test_an_agent_who_is_cut_short_again_and_again_says_enough(self) -> None:
+        agent = np.zeros(6 * RATE, np.float32)
+        caller = agent.copy()
+        for start in (1, 3):
+            began, length = start * RATE, RATE // 2
+            agent[began : began + length] = self.agent[began : began + length]
+            late = slice(began + 600, began + 600 + length)
+            caller[late] = agent[began : began + length] / 10
+        found = heard(caller, agent, (1.4, 3.4)).found()
+        assert found is not None
+        self.assertLess(abs(found[0] - 20), 3)
+        self.assertEqual(found[1:], (150, 2))
+
+    def test_a_line_whose_delay_changes_has_one_all_the_same(self) -> None:
+        caller = self.agent * 0
+        for second, ms in ((1, 120), (4, 180), (7, 310), (9, 60)):
+            part = slice(second * RATE, (second + 1) * RATE)
+            caller[part] = returned(self.agent, 22, ms)[part]
+        found = heard(caller, self.agent, (1.9, 7.5)).found()
+        assert found is not None
+        self.assertLess(abs(found[0] - 22), 2)
+        self.assertEqual(found[1:], (60, 2))
+
+    def test_few_words_of_two_who_talk_at_once_are_no_echo(self) -> None:
+        for seed in range(30):
+            for seconds in (1, 2, 3):
+                agent = speech(seconds, RATE, seed=seed)
+                caller = speech(seconds, RATE, seed=100 + seed, language="es")
+                self.assertIsNone(heard(caller, agent).found(), (seed, seconds))
 
     def test_while_the_agent_is_silent_nothing_is_compared(self) -> None:
         echo = heard(self.agent, np.zeros(len(self.agent), np.float32))

@@ -118,6 +118,8 @@ class SoundTests(SoundCase):
     def test_a_caller_who_is_cut_off(self) -> None:
         loud = {**GOOD, "caller_clipped": 0.034, "caller_level_dbfs": -8.0}
         self.assertIn("3.4 %", self.found("clipped", self.call(loud)))
+        # What is cut off on one side more than on the other has a constant.
+        self.found("clipped", self.call({**loud, "caller_offset": -0.02}))
 
     def test_a_caller_who_is_too_loud(self) -> None:
         loud = {**GOOD, "caller_level_dbfs": -9.0}

@@ -273,7 +273,7 @@ _EXPLAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "dead_caller": ("silent_caller", "missing"),
     "unheard": ("silent_caller", "quiet"),
     "lossy": ("missing",),
-    "clipped": ("loud",),
+    "clipped": ("loud", "offset"),
     "echo_cut": ("echo", "echo_heard", "noise"),
     "echo_heard": ("echo",),
     "hum": ("noisy",),
