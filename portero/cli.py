@@ -11,10 +11,11 @@ portero check-config FILE [--env FILE] say all that is wrong with a configuratio
 portero doctor [options]               say what is wrong with an installation
 portero explain AGENT [options]        what an agent has, and where it was set
 portero explain --did NUMBER           which agent answers that number, and why
+portero why CALL [options]             what happened in a call, and what was wrong
 portero default-config                 print the commented configuration file
 portero passwd [--token] [NAME]        make a user of the page: print his section
 
-call, doctor, explain and passwd have a --help of their own.
+Those with options have a --help of their own.
 The daemon is: twistd -n portero --port 8089 (options: twistd portero --help)
 """
 
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from portero import passwd
 
             return passwd.run(rest)
+        case "why", _:
+            from portero import why
+
+            return why.run(rest)
         case "check-config", [path]:
             return check_config(path)
         case "check-config", [path, "--env", env] | ["--env", env, path]:
