@@ -106,7 +106,10 @@ def run(arguments: Sequence[str]) -> int:
         text = json.dumps(as_json(past, language), indent=2, ensure_ascii=False)
     else:
         text = "\n".join(lines(past, language, whole=options["all"]))
-    print(text)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # by a pager that was left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return SOMETHING_WRONG if findings(past) else NOTHING_WRONG
 
 

@@ -96,7 +96,7 @@ class SoundTests(SoundCase):
         self.clean(self.call(DEAD, [(9.0, "key", {})], UNHEARD))
 
     def test_who_says_nothing_for_a_moment_is_not_dead(self) -> None:
-        self.clean(self.call({**DEAD, "seconds": 7.0}, talk=UNHEARD, seconds=7.0))
+        self.clean(self.call({**DEAD, "seconds": 11.0}, talk=UNHEARD, seconds=11.0))
 
     def test_a_caller_whom_the_service_does_not_hear(self) -> None:
         sound = {**GOOD, "caller_level_dbfs": -52.0, "caller_floor_dbfs": -80.0}

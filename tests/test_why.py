@@ -6,15 +6,18 @@ import json
 import os
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
+from pathlib import Path
 from string import Formatter
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from portero import why
+from portero.acoustics import FIGURES as FIGURES_OF_SOUND
 from portero.interfaces import LegFigures
 from portero.records import rows
 from portero.records.database import connect
+from portero.records.verdict_words import WORDS as FINDINGS
 from portero.why_words import WORDS
 from tests.kept_calls import ID, past
 from tests.test_records_verdict import FIGURES, SOUND
@@ -144,6 +147,12 @@ class WhyTests(SynchronousTestCase):
         status, _, errors = self.why(ID, config=False)
         self.assertEqual(status, why.NOT_FOUND)
         self.assertIn("/nowhere/records.sqlite: no such file", errors)
+
+    def test_the_documentation_has_every_finding_and_every_figure(self) -> None:
+        page = Path(__file__).resolve().parent.parent / "docs" / "why.rst"
+        text = page.read_text("utf-8")
+        for name in (*FINDINGS, *FIGURES_OF_SOUND):
+            self.assertIn(f"``{name}``", text)
 
     def test_both_languages_have_the_same_gaps(self) -> None:
         for name, texts in WORDS.items():

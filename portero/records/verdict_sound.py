@@ -11,7 +11,7 @@ Gaps = dict[str, Any]
 
 LEAST_SPEECH: Final = 1.0
 """Seconds: of less, nothing is said."""
-DEAD_SECONDS: Final = 8.0
+DEAD_SECONDS: Final = 12.0
 DEAD_SHARE: Final = 0.99
 """Of the time."""
 QUIET_DBFS: Final = -40.0
