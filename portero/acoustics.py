@@ -50,6 +50,8 @@ SPEECH_MARGIN_DB: Final = 15.9
 """Of the mean level of speech above what still is speech (ITU-T P.56)."""
 SPEECH_OVER_NOISE_DB: Final = 9.0
 """What rises less than that above what is there most of the time is no speech."""
+SPEECH_DBFS: Final = -60.0
+"""What is softer nobody understands."""
 LEAST_SPEECH: Final = 25
 """Frames: half a second."""
 FLOOR_SHARE: Final = 0.1
@@ -133,7 +135,8 @@ class Side:
             return None
         level, frames = float(levels[enough[0]]), int(counts[enough[0]])
         over = level - self.floor_dbfs(dead=False)
-        if frames < LEAST_SPEECH or over < SPEECH_OVER_NOISE_DB:
+        least = level >= SPEECH_DBFS and frames >= LEAST_SPEECH
+        if not least or over < SPEECH_OVER_NOISE_DB:
             return None
         clipped = min(self._clipped / frames, 1.0)
         return frames / FRAMES_PER_SECOND, level, clipped
@@ -195,6 +198,8 @@ MAINS: Final = (50, 60)
 HARMONICS: Final = 6
 STEADY_DB: Final = 10.0
 """Loudest to softest frame of half a second in which nobody speaks."""
+LOUDER_DB: Final = 6.0
+"""So much more than at another time is not what is always there."""
 SPAN: Final = RATE // 2
 """Samples that are looked at together."""
 BIN: Final = 2
@@ -210,6 +215,7 @@ class Hum:
 
     def __init__(self) -> None:
         self._spans = 0
+        self._quietest = math.inf
         self._hum = np.zeros(len(MAINS))
         self._all = 0.0
 
@@ -221,9 +227,16 @@ class Hum:
             powers = np.einsum("ij,ij->i", frames, frames)
             softest = float(powers.min())
             if softest and powers.max() <= softest * 10 ** (STEADY_DB / 10):
-                self._look_at(span)
+                self._look_at(span, float(powers.sum()))
 
-    def _look_at(self, span: Samples) -> None:
+    def _look_at(self, span: Samples, loudness: float) -> None:
+        """Only the quietest spans count: a vowel that is held is steady too."""
+        if loudness > self._quietest * 10 ** (LOUDER_DB / 10):
+            return
+        if loudness < self._quietest / 10 ** (LOUDER_DB / 10):
+            self._spans, self._all = 0, 0.0
+            self._hum = np.zeros(len(MAINS))
+        self._quietest = min(loudness, self._quietest)
         # Of a Hann window, so that what is no line does not look like one.
         spectrum = np.fft.rfft((span - span.mean()) * _WINDOW)
         power = np.square(spectrum.real) + np.square(spectrum.imag)

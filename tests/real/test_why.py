@@ -13,7 +13,7 @@ from typing import Any
 from portero import why
 from tests.lab.phone import Phone
 from tests.lab.portero import Portero
-from tests.lab.quality import pcm
+from tests.lab.quality import pcm, tone
 from tests.lab.recording import Sound
 from tests.real.case import RealTestCase
 
@@ -51,6 +51,8 @@ class WhyTests(RealTestCase):
             "slow_service": self.begin(of_slow, lambda p: p.play(talk)),
             "echo_cut": self.begin(portero, lambda p: self.return_sound(p, talk)),
             "dead_caller": self.begin(portero, lambda p: None),
+            "not_heard": self.begin(portero, lambda p: p.mute()),
+            "hum": self.begin(portero, lambda p: p.play(pcm(self.humming(words)))),
             "clipped": self.begin(portero, lambda p: p.play(silence + pcm(12 * words))),
             "quiet": self.begin(portero, lambda p: p.play(silence + pcm(words / 16))),
             "lossy": self.begin(portero, lambda p: self.lose(p, words)),
@@ -70,6 +72,13 @@ class WhyTests(RealTestCase):
         # What is missing of the caller's sound is put in when it is 60 ms.
         self.assertGreater(echo["echo_ms"], ECHO_MS - 60)
         self.assertLess(echo["echo_ms"], ECHO_MS + 150)
+
+    def humming(self, words: Sound) -> Sound:
+        """@return: The words at their time, over a hum that is always there."""
+        hum = tone(50, LASTS, 8000, 0.003) + tone(150, LASTS, 8000, 0.002)
+        begin = round(8000 * BEFORE)
+        hum[begin : begin + len(words)] += words
+        return hum
 
     def return_sound(self, phone: Phone, talk: bytes) -> None:
         phone.return_sound(ECHO_DB, ECHO_MS)
@@ -98,7 +107,11 @@ class WhyTests(RealTestCase):
     def end(self, made: Made) -> None:
         phone = made.phone
         end = (phone.answered_at or 0.0) + LASTS
-        self.wait_until("the end", lambda: phone.heard.arrivals[-1].time > end, 15)
+        self.wait_until(
+            "the end",
+            lambda: bool(phone.ended_at) or phone.heard.arrivals[-1].time > end,
+            15,
+        )
         phone.hang_up()
 
     def why(self, made: Made) -> dict[str, Any]:
