@@ -121,7 +121,8 @@ class Side:
         quieter = np.cumsum(counts[::-1])[::-1]
         if not quieter[0]:
             return SILENCE_DBFS
-        return -float(np.flatnonzero(quieter >= FLOOR_SHARE * quieter[0])[-1]) - 0.5
+        floor = float(np.flatnonzero(quieter >= FLOOR_SHARE * quieter[0])[-1])
+        return max(-floor - 0.5, SILENCE_DBFS)
 
     def speech(self) -> tuple[float, float, float] | None:
         """@return: Seconds of speech, its level in dBFS, and the part clipped."""

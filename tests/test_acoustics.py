@@ -120,6 +120,17 @@ class LineTests(SynchronousTestCase):
             found = measure(pcm(sound + hiss))
             self.assertLess(found.get("hum_share", 0), 0.2)
 
+    def test_a_vowel_that_is_held_is_no_hum(self) -> None:
+        turn = 2 * np.pi * 120 * self.time
+        voice = 3000 * np.sin(turn) + 1500 * np.sin(2 * turn)
+        voice[LISTENING] = 0
+        found = measure(pcm(voice + noise(len(self.caller), 15)))
+        self.assertLess(found["hum_dbfs"], -70)
+        self.assertLess(found["hum_share"], 0.1)
+
+    def test_what_nobody_could_understand_is_no_speech(self) -> None:
+        self.assertNotIn("caller_speech_s", measure(pcm(self.caller / 300)))
+
     def test_digital_silence_of_both_laws(self) -> None:
         quiet = bytes(2 * 8000 * 6)
         for line in (quiet, alaw_decode(alaw_encode(quiet))):
