@@ -24,8 +24,8 @@ RATE: Final = 4000
 """In Hz, of both sides here."""
 LONGEST_MS: Final = 500
 EARLY_MS: Final = 60
-"""The caller's sound may stand so much too early, as a hole in it has to be longer than
-that to be noticed (L{portero.pacing.HOLE}); its echo then comes before what it is of."""
+"""The caller's sound may stand so much too early: a shorter hole in it is not noticed
+(L{portero.pacing.HOLE}). An echo then comes before what it is of."""
 EARLY: Final = EARLY_MS * RATE // 1000
 LAGS: Final = LONGEST_MS * RATE // 1000 + EARLY
 LEAST: Final = RATE // 5
