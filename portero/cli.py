@@ -12,6 +12,7 @@ portero doctor [options]               say what is wrong with an installation
 portero explain AGENT [options]        what an agent has, and where it was set
 portero explain --did NUMBER           which agent answers that number, and why
 portero why CALL [options]             what happened in a call, and what was wrong
+portero replay CALL|FILE [options]     play a captured call again: what differs
 portero default-config                 print the commented configuration file
 portero passwd [--token] [NAME]        make a user of the page: print his section
 
@@ -45,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from portero import why
 
             return why.run(rest)
+        case "replay", _:
+            from portero import replay
+
+            return replay.run(rest)
         case "check-config", [path]:
             return check_config(path)
         case "check-config", [path, "--env", env] | ["--env", env, path]:

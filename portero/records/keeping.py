@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from portero.captures.folder import Captures
 from portero.config import Config
 from portero.errors import ConfigError
 from portero.observers.measuring import Measuring
@@ -23,7 +24,7 @@ from portero.service import Bridge
 
 
 class Keeping:
-    """Records and recordings, as far as there is a place for them."""
+    """Records, recordings and captures, as far as there is a place for them."""
 
     log = Logger()
 
@@ -31,13 +32,15 @@ class Keeping:
         """
         @param state_folder: Where they are if the configuration names no place; empty:
             nowhere then.
-        @raise ConfigError: An agent records, and there is no folder for that.
+        @raise ConfigError: An agent records, and there is no folder for that; or it
+            captures.
         """
         self._config = config
         self._file: RecordFile | None = None
         self._records: Records | None = None
         self._measuring = Measuring(reactor)
         self._recordings: Recordings | None = None
+        self._captures: Captures | None = None
         self._thread = DiskThread(reactor)
         folder = _place(config.records.recordings, state_folder, "recordings")
         path = _place(config.records.file, state_folder, "records.sqlite")
@@ -45,6 +48,10 @@ class Keeping:
         if folder:
             self._recordings = Recordings(folder, reactor, self._thread)
             kinds["recordings"] = self._recordings.delete
+        folder = _place(config.records.captures, state_folder, "captures")
+        if folder:
+            self._captures = Captures(folder, reactor, self._thread)
+            kinds["captures"] = self._captures.delete
         if path:
             self._file = RecordFile(path, reactor)
             self._records = Records(
@@ -63,10 +70,15 @@ class Keeping:
         """From now on, calls of this bridge are kept."""
         if self._records is not None or self._config.listen.web:  # who would ask
             bridge.watchers.add(self._measuring)
-        if self._recordings is not None:
+        if self._recordings is not None or self._captures is not None:
             bridge.runs_on(self._thread)
+        if self._recordings is not None:
             bridge.runs_on(self._recordings)
             bridge.watchers.add(self._recordings)
+        if self._captures is not None:
+            bridge.runs_on(self._captures)
+            bridge.watchers.add(self._captures)
+            bridge.make_call = self._captures.make_call
         if self._records is not None:  # which ask the others, so after them
             bridge.runs_on(self._records)
             bridge.watchers.add(self._records)
@@ -93,12 +105,16 @@ class Keeping:
 
     def check(self, config: Config) -> None:
         """@raise ConfigError: It asks for what L{use} cannot do."""
-        recorded = [name for name, agent in config.agents.items() if agent.record]
-        if recorded and self._recordings is None:
-            raise ConfigError(
-                f"[records] recordings is missing, and agent {recorded[0]} has record "
-                "= true: name a folder (systemd's StateDirectory= would be one)"
-            )
+        for name, agent in config.agents.items():
+            for key, wanted, where, there in (
+                ("record", agent.record, "recordings", self._recordings),
+                ("capture", agent.capture, "captures", self._captures),
+            ):
+                if wanted and there is None:
+                    raise ConfigError(
+                        f"[records] {where} is missing, and agent {name} has {key} = "
+                        "true: name a folder (systemd's StateDirectory= would be one)"
+                    )
 
     def use(self, config: Config) -> None:
         """Of calls that begin from now on, keep what C{config} says."""
@@ -106,11 +122,13 @@ class Keeping:
         agents = config.agents
         if self._recordings is not None:
             self._recordings.use(name for name in agents if agents[name].record)
+        if self._captures is not None:
+            self._captures.use(name for name in agents if agents[name].capture)
         if self._records is not None:
             whole = config.records.numbers == "whole"
             self._records.use(agents, whole_numbers=whole)
         self._retention.days = config.records.days
-        for key in ("file", "recordings"):
+        for key in ("file", "recordings", "captures"):
             if getattr(before.records, key) != getattr(config.records, key):
                 self.log.warn(
                     "[records] {key}: changed, which takes a restart", key=key
