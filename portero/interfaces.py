@@ -46,7 +46,8 @@ class LegFigures:
     not."""
 
 
-class LegMake(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LegMake:
     """What a leg was made of, so that another one can be made like it."""
 
     agent_rate: int

@@ -20,9 +20,10 @@ PURE = {
     *("web.schemas", "web.transcript", "web.meter"),
     *("histogram", "record_sections", "records.past", "records.rows"),
     *("records.verdict", "records.verdict_sound", "records.tape", "acoustics", "echo"),
-    *("records.verdict_words", "records.waveform"),
     *("doctor.report", "doctor.where", "doctor.asterisk_output", "doctor.versions"),
     *("doctor.dialplan", "doctor.asterisk_parts", "doctor.machine", "doctor.probe"),
+    *("records.verdict_words", "records.waveform", "records.naming"),
+    *("captures.entries", "captures.plainly", "captures.differences"),
 }
 LEAVES = {"transports", "providers", "tools"}
 CALL = {
@@ -31,7 +32,10 @@ CALL = {
 }
 LEG = {"line", "taps", "playout", "pacing"}
 """What legs have in common."""
-MAY_SEE_CALL = {"service", "tap"}
+MAY_SEE_CALL = {
+    *("service", "tap"),
+    *("captures.call", "captures.folder", "captures.player"),
+}
 
 
 def imports(path: Path) -> set[str]:

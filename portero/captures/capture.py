@@ -10,11 +10,17 @@ from zope.interface import implementer
 
 from portero.captures.clock import CallClock
 from portero.captures.entries import Entry, Kind, jsonable, of_float
-from portero.interfaces import Happening, ILegCapture
+from portero.interfaces import (
+    Happening,
+    ILegCapture,
+    IObserver,
+    IWatchedCall,
+    LegFigures,
+)
 from portero.record import Record
 
 
-@implementer(ILegCapture)
+@implementer(ILegCapture, IObserver)
 class Capture:
     """Of one call. Given to all that the call has to do with."""
 
@@ -42,14 +48,6 @@ class Capture:
     def note(self, kind: Kind, data: bytes = b"", number: int = 0) -> None:
         """The call did something."""
         self._keep(Entry(kind, self.clock.rightNow, number, data))
-
-    def happened(self, happening: Happening) -> None:
-        told = [happening.kind, happening.at, dict(happening.data)]
-        self.note(Kind.HAPPENED, jsonable(told))
-
-    def ended(self, record: Record) -> None:
-        self.note(Kind.ENDED, jsonable(record.as_json()))
-        self.clock.stop()
 
     def gone(self, reason: str, in_order: bool) -> None:
         """The leg ended; from its other side, unless the call hung up."""
@@ -79,3 +77,16 @@ class Capture:
     def hung_up(self) -> None:
         self._is_hung_up = True
         self.note(Kind.HUNG_UP)
+
+    # IObserver, of this call
+
+    def call_started(self, call: IWatchedCall) -> None:
+        pass
+
+    def call_event(self, happening: Happening) -> None:
+        told = [happening.kind, happening.at, dict(happening.data)]
+        self.note(Kind.HAPPENED, jsonable(told))
+
+    def call_ended(self, record: Record, figures: LegFigures) -> None:
+        self.note(Kind.ENDED, jsonable(record.as_json()))
+        self.clock.rest()

@@ -34,11 +34,11 @@ class CallClock(Clock):
         """It is C{now}, if it was not later already."""
         self.rightNow = max(self.rightNow, now)
 
-    def stop(self) -> None:
-        """Nothing will be due any more."""
-        alarm, self._alarm = self._alarm, None
-        if alarm is not None:
-            alarm.cancel()
+    def rest(self) -> None:
+        """The call is over. Timers that are still set run all the same."""
+        if not self.calls and self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def callLater(
         self,

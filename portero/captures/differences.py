@@ -148,6 +148,7 @@ def _act(at: float, what: str, data: Mapping[str, Any]) -> Act:
 
 
 def _shown(value: Any) -> str:
+    value = round(value, 3) if isinstance(value, float) else value
     return json.dumps(value, ensure_ascii=False)
 
 

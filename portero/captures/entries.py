@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from struct import Struct
 from typing import Any, Final, NamedTuple
@@ -72,8 +72,6 @@ class Kind(IntEnum):
     """Number of the socket; how it ended."""
     STEP = 23
     """Number of the use of a tool; what it did, with what, and whether at once."""
-    REDIRECTED = 24
-    """Something: the PBX fetched the caller."""
 
     # What the call did
 
@@ -122,10 +120,25 @@ class Entry(NamedTuple):
                 f"an entry {self.kind.name} is broken: {error}"
             ) from None
 
+    def parts(self, *kinds: type | tuple[type, ...]) -> list[Any]:
+        """
+        @return: The same, of kinds that have a list.
+        @raise CaptureError: It is none, or not of these kinds.
+        """
+        value = self.value()
+        if not is_of(value, kinds):
+            raise self.broken()
+        found: list[Any] = value
+        return found
+
+    def broken(self) -> CaptureError:
+        """To be raised: nobody but portero wrote this."""
+        return CaptureError(f"an entry {self.kind.name} is broken")
+
     def as_float(self) -> float:
         """@raise CaptureError: The data is no such number."""
         if len(self.data) != _FLOAT.size:
-            raise CaptureError(f"an entry {self.kind.name} is broken")
+            raise self.broken()
         number: float = _FLOAT.unpack(self.data)[0]
         return number
 
@@ -139,9 +152,17 @@ class Reading(NamedTuple):
 
 
 def jsonable(value: object) -> bytes:
-    """@return: C{value} as L{Entry.value} reads it."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8", "surrogatepass"
+    """@return: C{value} as L{Entry.value} reads it; it never fails."""
+    text = json.dumps(value, separators=(",", ":"), default=repr, skipkeys=True)
+    return text.encode()
+
+
+def is_of(value: object, kinds: Sequence[type | tuple[type, ...]]) -> bool:
+    """@return: Whether it is a list of values of these kinds."""
+    return (
+        isinstance(value, list)
+        and len(value) == len(kinds)
+        and all(map(isinstance, value, kinds))
     )
 
 

@@ -115,14 +115,14 @@ class Captures(Service):
     def call_event(self, happening: Happening) -> None:
         found = self._open.get(happening.call_id)
         if found is not None:
-            found[0].happened(happening)
+            found[0].call_event(happening)
 
     def call_ended(self, record: Record, figures: LegFigures) -> None:
         found = self._open.pop(record.call_id, None)
         if found is None:
             return
         capture, spool = found
-        capture.ended(record)
+        capture.call_ended(record, figures)
         closing = spool.close()
         self._closing.add(closing)
         closing.addBoth(lambda _: self._closing.discard(closing))
@@ -150,6 +150,7 @@ class Spool:
         self._since = 0.0
         self._waiting = 0
         self._over = False
+        self._broken = False
         self._torn = False
         """What would be written now would come after the half of something."""
         self._file = -1
@@ -201,8 +202,9 @@ class Spool:
 
     def _break(self, why: str) -> None:
         """What was written stays; the call goes on without."""
-        if self._over:
+        if self._broken:
             return
+        self._broken = True
         self.give_up()
         self.log.warn(
             "call {call_id}: its capture ends here, and the call goes on: {path}: "

@@ -44,9 +44,7 @@ class Header:
     """Its version."""
     peer: str
     caller_rate: int
-    agent_rate: int
-    prebuffer_frames: int
-    queue_frames: int
+    leg: LegMake
     provider: str
     """The name of its module."""
     provider_settings: ProviderSettings
@@ -79,7 +77,7 @@ class Header:
             portero.__version__,
             leg.peer,
             leg.caller_rate,
-            *make,
+            make,
             type(assignment.provider).__module__.removeprefix(_SHIPPED),
             replace(settings, url=settings.url.partition("?")[0], api_key_file=""),
             replace(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from portero.captures.capture import Capture
@@ -203,7 +203,7 @@ class CapturedControl:
 
 @implementer(IPbxControl)
 class CapturedPbx:
-    """The PBX, whose answers are kept."""
+    """The PBX. It answers when the call is over, and nothing more is kept."""
 
     def __init__(self, pbx: IPbxControl, capture: Capture) -> None:
         self._pbx = pbx
@@ -211,9 +211,4 @@ class CapturedPbx:
 
     def redirect(self, channel: str, target: str) -> Any:
         self._capture.note(Kind.REDIRECTING, jsonable([channel, target]))
-        fetching: Deferred[Any] = maybeDeferred(self._pbx.redirect, channel, target)
-        return fetching.addBoth(self._answered)
-
-    def _answered(self, done: Any) -> Any:
-        self._capture.came(Kind.REDIRECTED, b"\1" if done is True else b"")
-        return done
+        return self._pbx.redirect(channel, target)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from portero.captures.entries import CaptureError, Entry, Kind
-from portero.captures.header import Header, ToolMake
-from portero.interfaces import ICallControl, ILegEvents, IPbxControl, ITool
+from portero.captures.entries import Entry, Kind, is_of
+from portero.captures.header import ToolMake
+from portero.interfaces import ICallControl, ILegEvents, IPbxControl, ITool, LegMake
 from portero.line import Line
 from portero.pacing import MediaClock, Paced
 from portero.providers._websocket import Ending
 from portero.toolbox import ERROR
 
-_STEPS: Final = (
-    *("inform", "collect_digits", "cancel_transfer", "transfer"),
-    "end_after_speech",
-)
+_STEPS: Final[Mapping[str, tuple[type | tuple[type, ...], ...]]] = {
+    "answer": (str,),
+    "fail": (str,),
+    "at_end": (),
+    "play": (str, int, str),
+    "inform": (str,),
+    "collect_digits": (int, (int, float)),
+    "cancel_transfer": (),
+    "transfer": (str, str),
+    "end_after_speech": (str,),
+}
+"""What a tool may do to its call, or about itself; and with what."""
 
 
 class _Still(MediaClock):
@@ -50,17 +57,16 @@ class PlayedLeg(Line):
 
     log = Logger()
 
-    def __init__(self, clock: Clock, header: Header) -> None:
+    def __init__(self, clock: Clock, call_id: str, peer: str, make: LegMake) -> None:
         super().__init__(
             clock,
             _Still(clock),
-            header.peer,
-            header.agent_rate,
-            prebuffer_frames=header.prebuffer_frames,
-            queue_frames=header.queue_frames,
+            peer,
+            make.agent_rate,
+            prebuffer_frames=make.prebuffer_frames,
+            queue_frames=make.queue_frames,
         )
-        self.call_id = header.call_id
-        self.caller_rate = header.caller_rate
+        self.call_id = call_id
         self._output = _Nowhere()
 
     def begin(self, events: ILegEvents) -> None:
@@ -143,9 +149,17 @@ class PlayedSockets:
 def _ending(entry: Entry) -> Ending:
     value = entry.value()
     try:
-        return Ending(**{**value, "body": value["body"].encode("latin-1")})
-    except (TypeError, KeyError, AttributeError, UnicodeEncodeError):
-        raise CaptureError("how a connection ended is broken") from None
+        body = value["body"].encode("latin-1")
+        return Ending(
+            str(value["reason"]),
+            int(value["code"]),
+            int(value["status"]),
+            body,
+            float(value["retry_after"]),
+            value["final"] is True,
+        )
+    except (TypeError, ValueError, KeyError, AttributeError):
+        raise entry.broken() from None
 
 
 @implementer(ITool)
@@ -165,38 +179,52 @@ class PlayedTool:
         return self._tools.run(call, self.name, arguments)
 
 
+class _Step(NamedTuple):
+    """One, as L{portero.captures.outside.Use.did} keeps it."""
+
+    what: str
+    values: list[Any]
+    at_once: bool
+
+
+def _step(entry: Entry) -> _Step:
+    """@raise CaptureError: It is none."""
+    step = _Step(*entry.parts(str, list, bool))
+    if step.what not in _STEPS or not is_of(step.values, _STEPS[step.what]):
+        raise entry.broken()
+    if step.what == "play":
+        name, rate, pcm = step.values
+        try:
+            return step._replace(values=[name, rate, bytes.fromhex(pcm)])
+        except ValueError:
+            raise entry.broken() from None
+    return step
+
+
 class _Use:
     """Of a tool, once."""
 
     def __init__(self, name: str, arguments: Any) -> None:
         self.name = name
         self.arguments = arguments
-        self.steps: list[Any] = []
-        """What it did before it waited for anything; and what was to come before it
-        was used."""
+        self.steps: list[_Step] = []
+        """To be done when it is used."""
         self.call: ICallControl | None = None
         self.answer: Deferred[str] = Deferred()
 
-    def do(self, step: Any) -> None:
-        """@param step: As L{portero.captures.outside.Use.did} makes it."""
-        call = self.call
-        if call is None:
+    def do(self, step: _Step) -> None:
+        if self.call is None:
             self.steps.append(step)
-            return
-        what, values, _ = step
-        if self.answer.called:
-            return  # it took too long
-        if what == "answer":
-            self.answer.callback(*values)
-        elif what == "fail":
-            self.answer.errback(RuntimeError(*values))
-        elif what == "at_end":
-            call.at_end(lambda: None)
-        elif what == "play":
-            name, rate, pcm = values
-            call.play(name, rate, bytes.fromhex(pcm))
-        elif what in _STEPS:
-            getattr(call, what)(*values)
+        elif self.answer.called:
+            pass  # it took too long
+        elif step.what == "answer":
+            self.answer.callback(*step.values)
+        elif step.what == "fail":
+            self.answer.errback(RuntimeError(*step.values))
+        elif step.what == "at_end":
+            self.call.at_end(lambda: None)
+        else:
+            getattr(self.call, step.what)(*step.values)
 
 
 class PlayedTools:
@@ -206,13 +234,12 @@ class PlayedTools:
         self._uses: dict[int, _Use] = {}
         for entry in entries:
             if entry.kind is Kind.RAN:
-                self._uses[entry.number] = _Use(*entry.value())
-        steps: defaultdict[int, list[Any]] = defaultdict(list)
+                self._uses[entry.number] = _Use(*entry.parts(str, dict))
         for entry in entries:
-            if entry.kind is Kind.STEP and entry.value()[2]:
-                steps[entry.number].append(entry.value())
-        for number, use in self._uses.items():
-            use.steps = steps[number]
+            if entry.kind is Kind.STEP and entry.number in self._uses:
+                step = _step(entry)
+                if step.at_once:
+                    self._uses[entry.number].do(step)
 
     def run(
         self, call: ICallControl, name: str, arguments: Mapping[str, Any]
@@ -231,25 +258,14 @@ class PlayedTools:
 
     def came(self, entry: Entry) -> None:
         """A tool did something, not at once."""
-        step, use = entry.value(), self._uses.get(entry.number)
-        if use is not None and not step[2]:
+        step, use = _step(entry), self._uses.get(entry.number)
+        if use is not None and not step.at_once:
             use.do(step)
 
 
 @implementer(IPbxControl)
 class PlayedPbx:
-    """Answers what it answered."""
-
-    def __init__(self) -> None:
-        self._waiting: list[Deferred[bool]] = []
+    """Answers as late as it did: when the call is over."""
 
     def redirect(self, channel: str, target: str) -> Deferred[bool]:
-        answer: Deferred[bool] = Deferred()
-        self._waiting.append(answer)
-        return answer
-
-    def answer(self, done: bool) -> None:
-        waiting, self._waiting = self._waiting, []
-        for answer in waiting:
-            if not answer.called:
-                answer.callback(done)
+        return Deferred()

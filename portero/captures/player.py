@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Final
 
 from twisted.internet.task import Clock
-from zope.interface import implementer
 
 from portero import plugins
 from portero.assignment import Assignment
@@ -27,15 +26,8 @@ from portero.captures.played import (
     PlayedTools,
 )
 from portero.errors import ConfigError
-from portero.interfaces import (
-    Happening,
-    IObserver,
-    IVoiceProvider,
-    IWatchedCall,
-    LegFigures,
-)
+from portero.interfaces import IVoiceProvider
 from portero.pacing import PTIME
-from portero.record import Record
 from portero.toolbox import Toolbox
 from portero.watching import Watchers
 
@@ -46,7 +38,8 @@ OVER: Final = "the captured call was over"
 ALIKE: Final = 0.002
 """Seconds: a timer set for so much before another may be the same one."""
 ROUNDING: Final = 1e-6
-_ACTS: Final = ("stop", "whisper", "hand_over", "dismiss")
+_ACTS: Final = {"stop": 0, "whisper": 2, "hand_over": 3, "dismiss": 1}
+"""How many texts each takes."""
 
 
 def play(entries: list[Entry]) -> list[Entry]:
@@ -65,15 +58,15 @@ class Player:
         if not entries or entries[0].kind is not Kind.CALL:
             raise CaptureError("what the call was made of is missing")
         self._entries = entries
-        self._header = Header.read(entries[0].value())
         self._world = Clock()
         self._world.rightNow = entries[0].at
         self._played: list[Entry] = []
         self._capture = Capture(self._world, self._played.append)
-        self._leg = PlayedLeg(self._world, self._header)
+        header = self._header = Header.read(entries[0].value())
+        self._leg = PlayedLeg(self._world, header.call_id, header.peer, header.leg)
+        self._leg.caller_rate = header.caller_rate
         self._sockets = PlayedSockets()
         self._tools = PlayedTools(entries)
-        self._pbx = PlayedPbx()
         self._wakes = [
             (entry.at, entry.as_float())
             for entry in entries
@@ -85,7 +78,7 @@ class Player:
     def play(self) -> list[Entry]:
         """@return: What was captured anew."""
         watchers = Watchers()
-        watchers.add(_Watcher(self._capture))
+        watchers.add(self._capture)
         call = capture_call(
             self._capture, self._leg, self._assignment(), self._ended, watchers
         )
@@ -116,7 +109,7 @@ class Player:
             self._provider(),
             Toolbox(tools, self._world, header.tool_within),
             header.terms.meter(header.agent),
-            self._pbx if header.fetched else None,
+            PlayedPbx() if header.fetched else None,
         )
 
     def _provider(self) -> IVoiceProvider:
@@ -179,34 +172,22 @@ class Player:
             case Kind.KEY:
                 leg.press(data.decode("latin-1"))
             case Kind.GONE:
-                leg.leave(*entry.value())
+                leg.leave(*entry.parts(str, bool))
             case Kind.WOKEN:
                 self._woken += 1
                 self._world.advance(0)
             case Kind.ACT:
-                act, *values = entry.value()
-                if act in _ACTS:
-                    getattr(call, act)(*values)
+                _act(call, entry)
             case Kind.STEP:
                 self._tools.came(entry)
-            case Kind.REDIRECTED:
-                self._pbx.answer(bool(data))
             case _:
                 self._sockets.came(entry)
 
 
-@implementer(IObserver)
-class _Watcher:
-    """Tells a capture what it does not see by itself."""
-
-    def __init__(self, capture: Capture) -> None:
-        self._capture = capture
-
-    def call_started(self, call: IWatchedCall) -> None:
-        pass
-
-    def call_event(self, happening: Happening) -> None:
-        self._capture.happened(happening)
-
-    def call_ended(self, record: Record, figures: LegFigures) -> None:
-        self._capture.ended(record)
+def _act(call: Call, entry: Entry) -> None:
+    value = entry.value()
+    name = value[0] if isinstance(value, list) and value else None
+    if name not in _ACTS:
+        raise entry.broken()
+    _, *texts = entry.parts(*[str] * (1 + _ACTS[name]))
+    getattr(call, name)(*texts)

@@ -29,10 +29,9 @@ MOST_TARGETS: Final = 16
 """Addresses kept: there is one for each model."""
 
 
-Connect = Callable[[SocketEvents], Socket]
-"""Begins to connect whoever it is given."""
-Way = Callable[[SocketEvents, Connect], Socket]
-"""As L{IWireProvider.by_way_of} takes it."""
+Way = Callable[[Any, Callable[[Any], Any]], Any]
+"""As L{IWireProvider.by_way_of} takes it: of a C{SocketEvents}, what makes a C{Socket}
+for such a one, and a C{Socket}."""
 
 
 @implementer(IWireProvider)
@@ -81,7 +80,9 @@ class Provider:
 
     def connect(self, conversation: Conversation) -> Socket:
         """Begin to connect, for one conversation."""
-        return self._way(conversation, partial(self._connect, conversation.model))
+        connect = partial(self._connect, conversation.model)
+        socket: Socket = self._way(conversation, connect)
+        return socket
 
     def _connect(self, model: str, user: SocketEvents) -> Socket:
         return Socket(self._reactor, self._target(model), user)
