@@ -112,11 +112,13 @@ class CapturesTests(FolderCase):
         given = case.given
         provider: Any = FakeProvider()
         object.__setattr__(given, "provider", provider)
-        made = case.captures.make_call(
-            CALL_ID, leg, given, case.world, case.ended.append, Watchers()
-        )
+        with capturedLogs() as events:
+            made = case.captures.make_call(
+                CALL_ID, leg, given, case.world, case.ended.append, Watchers()
+            )
         self.assertIs(type(made), Call)
-        self.assertEqual(len(self.flushLoggedErrors()), 1)
+        (said,) = map(formatEvent, events)
+        self.assertIn(f"call {CALL_ID} is not captured: the voice service", str(said))
 
     def test_what_a_failed_beginning_left_takes_no_memory(self) -> None:
         def broken(*given: object) -> str:

@@ -14,6 +14,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from portero.call import Call
+from portero.captures.folder import Captures
 from portero.config import Config
 from portero.errors import ConfigError
 from portero.interfaces import Happening, IObserver, LegFigures
@@ -142,6 +144,24 @@ class KeepingTests(TestCase):
         self.assertIn("agent reception has record = true: name a folder", str(error))
         keeping = Keeping(config(), reactor)
         self.assertRaises(ConfigError, keeping.check, recorded)
+
+    def test_so_does_capture(self) -> None:
+        captured = config(capture=True, consent="asked")
+        error = self.assertRaises(ConfigError, Keeping, captured, reactor)
+        self.assertIn("[records] captures is missing, and agent rec", str(error))
+        self.assertIn("has capture = true: name a folder", str(error))
+
+    def test_calls_are_made_so_that_they_can_be_captured(self) -> None:
+        self.start(Keeping(config(capture=True), reactor, self.state))
+        made = self.bridge.make_call
+        captures: Any = made.__self__  # type: ignore[attr-defined]  # of a method
+        self.assertIsInstance(captures, Captures)
+        self.assertEqual(captures.folder, os.path.join(self.state, "captures"))
+
+    def test_without_a_place_for_them_they_are_made_as_ever(self) -> None:
+        records = RecordSettings(captures="none")
+        self.start(Keeping(config(records), reactor, self.state))
+        self.assertIs(self.bridge.make_call, Call)
 
     async def test_what_changes_counts_for_the_next_call(self) -> None:
         keeping = Keeping(config(), reactor, self.state)

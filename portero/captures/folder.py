@@ -18,7 +18,7 @@ from portero.assignment import Assignment
 from portero.call import Call
 from portero.captures.call import CapturedCall, capture_call
 from portero.captures.capture import Capture
-from portero.captures.entries import MAGIC, Entry, block
+from portero.captures.entries import MAGIC, CaptureError, Entry, block
 from portero.interfaces import Happening, ILeg, IObserver, IWatchedCall, LegFigures
 from portero.record import Record
 from portero.records.naming import delete, file_name
@@ -73,6 +73,12 @@ class Captures(Service):
         if assignment.agent in self._agents:
             try:
                 return self._captured(leg, assignment, ended, watchers)
+            except CaptureError as error:
+                self.log.warn(
+                    "call {call_id} is not captured: {why}",
+                    call_id=call_id,
+                    why=str(error),
+                )
             except Exception:
                 self.log.failure("call {call_id} is not captured", call_id=call_id)
         return Call(call_id, leg, assignment, clock, ended, watchers)

@@ -128,8 +128,8 @@ def provider_of(assignment: Assignment) -> IWireProvider:
     provider = assignment.provider
     if not IWireProvider.providedBy(provider):
         raise CaptureError(
-            f"the voice service of agent {assignment.agent} cannot be captured: its "
-            "provider has no by_way_of"
+            f"the voice service of agent {assignment.agent} lets nobody see its "
+            "messages (its provider has no by_way_of)"
         )
     found: Any = provider
     wire: IWireProvider = found
