@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from twisted.logger import Logger
+
 from portero.assignment import Assignment
 from portero.call import Call
 from portero.captures.capture import Capture
@@ -30,6 +32,8 @@ class CapturedCall(Call):
         watchers: Watchers,
     ) -> None:
         """The arguments are those of L{Call}; its clock is that of the capture."""
+        # In the log it is a call as any other.
+        self.log = Logger(f"{Call.__module__}.{Call.__qualname__}", self)
         self._capture = capture
         call_id = assignment.brief.call_id
         super().__init__(call_id, leg, assignment, capture.clock, ended, watchers)
