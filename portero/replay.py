@@ -19,6 +19,7 @@ from twisted.python import usage
 import portero
 from portero.captures.differences import Comparison, compare
 from portero.captures.entries import CaptureError, read
+from portero.captures.folder import SUFFIX
 from portero.captures.header import Header
 from portero.captures.player import play
 from portero.config import load
@@ -29,7 +30,6 @@ from portero.record_sections import NOWHERE
 SAME: Final = 0
 WRONG: Final = 1
 DIFFERS: Final = 3
-SUFFIX: Final = ".capture"
 STATE_FOLDER: Final = "/var/lib/portero"
 """The one that the shipped systemd unit has."""
 MOST_SHOWN: Final = 20

@@ -311,6 +311,12 @@ class BrokenCaptureTests(ReplayTestCase):
             (Kind.STEP, b'["_post", [], false]'),
             (Kind.CLOSED, b"{}"),
             (Kind.OPENED, b""),
+            (Kind.HEARD, b"odd"),
+            (Kind.HEARD, b""),
+            (Kind.HAPPENED, b"[" * 100_000),
+            (Kind.HAPPENED, b"[]"),
+            (Kind.REDIRECTING, b"[1]"),
+            (Kind.ENDED, b"[]"),
         ):
             middle = len(clean) // 2
             bad = Entry(kind, clean[middle].at, 1, data)

@@ -62,7 +62,10 @@ class Comparison:
 
 
 def compare(captured: Sequence[Entry], replayed: Sequence[Entry]) -> Comparison:
-    """@param captured: Where this ends without an end, so ends what is compared."""
+    """
+    @param captured: Where this ends without an end, so ends what is compared.
+    @raise CaptureError: What is in it cannot be read.
+    """
     origin = captured[0].at
     if captured[-1].kind is not Kind.ENDED:
         replayed = [entry for entry in replayed if entry.at <= captured[-1].at]
@@ -94,7 +97,7 @@ def _acts(entries: Iterable[Entry], origin: float) -> Iterator[Act]:
         at, to = entry.at - origin, f"service ({entry.number})"
         match entry.kind:
             case Kind.HAPPENED:
-                kind, _, data = entry.value()
+                kind, _, data = entry.parts(str, (int, float), dict)
                 yield _act(at, kind, data)
             case Kind.SENT:
                 message = _message(entry.data)
@@ -105,15 +108,17 @@ def _acts(entries: Iterable[Entry], origin: float) -> Iterator[Act]:
             case Kind.LEFT:
                 yield _act(at, f"leaves the {to}", {})
             case Kind.RAN:
-                name, arguments = entry.value()
+                name, arguments = entry.parts(str, dict)
                 yield _act(at, f"runs the tool {name}", arguments)
             case Kind.REDIRECTING:
-                channel, target = entry.value()
+                channel, target = entry.parts(str, str)
                 yield _act(at, f"has {channel} fetched to {target}", {})
             case Kind.HUNG_UP:
                 yield _act(at, "hangs up", {})
             case Kind.ENDED:
                 record = entry.value()
+                if not isinstance(record, dict):
+                    raise entry.broken()
                 for name in ("began", "facts", "summary", "call_id"):
                     record.pop(name, None)
                 yield _act(at, "is over", record)

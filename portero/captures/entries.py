@@ -115,10 +115,8 @@ class Entry(NamedTuple):
         """
         try:
             return json.loads(self.data)
-        except ValueError as error:
-            raise CaptureError(
-                f"an entry {self.kind.name} is broken: {error}"
-            ) from None
+        except (ValueError, RecursionError):
+            raise self.broken() from None
 
     def parts(self, *kinds: type | tuple[type, ...]) -> list[Any]:
         """

@@ -164,6 +164,8 @@ class Player:
             case Kind.BEGAN:
                 leg.begin(call)
             case Kind.HEARD:
+                if not number or not data or len(data) % 2:
+                    raise entry.broken()
                 leg.hear(data, number, at)
             case Kind.PREFERRED:
                 leg.prefer(number)
