@@ -169,20 +169,24 @@ def _check_records(config: Config, wrong: Wrong) -> None:
     webhookcheck.check_place(
         ("records", "webhook"), webhook, "webhook_allow", allow, wrong
     )
-    recorded = False
-    for name, agent in config.agents.items():
-        section = f"agents.{name}"
-        recorded = recorded or agent.record
-        refused = {(section, "consent"), ("agent", "consent")} & wrong.refused
-        if agent.record and not agent.consent and not refused:
-            said = "= true needs consent, which says how callers come to know of it"
-            wrong.of(section, "record", f"{said}; see docs/records.rst")
-    folder = records.recordings
-    if recorded and folder == NOWHERE:
-        wrong.of("records", "recordings", 'is "none", but an agent has record = true')
-    elif recorded and folder:
-        there = folder if os.path.exists(folder) else os.path.dirname(folder)
-        _check_folder("recordings", folder, there, wrong)
+    for key, where, folder, document in (
+        ("record", "recordings", records.recordings, "records"),
+        ("capture", "captures", records.captures, "capture"),
+    ):
+        kept = False
+        for name, agent in config.agents.items():
+            if not getattr(agent, key):
+                continue
+            kept, section = True, f"agents.{name}"
+            refused = {(section, "consent"), ("agent", "consent")} & wrong.refused
+            if not agent.consent and not refused:
+                said = "= true needs consent, which says how callers come to know of it"
+                wrong.of(section, key, f"{said}; see docs/{document}.rst")
+        if kept and folder == NOWHERE:
+            wrong.of("records", where, f'is "none", but an agent has {key} = true')
+        elif kept and folder:
+            there = folder if os.path.exists(folder) else os.path.dirname(folder)
+            _check_folder(where, folder, there, wrong)
 
 
 def _check_server(file: str, wrong: Wrong) -> None:

@@ -83,7 +83,7 @@ class RecordSettings:
     )
     days: int = setting(
         90,
-        "Older records and recordings are deleted, once a day.",
+        "Older records, recordings and captures are deleted, once a day.",
         unit="days",
         least=1,
         most=36500,
@@ -94,6 +94,13 @@ class RecordSettings:
         "state folder that systemd gives.",
         check=_check_path,
         example="/var/lib/portero/recordings",
+    )
+    captures: str = setting(
+        "",
+        "Folder for the calls of agents with capture = true; empty: captures in the "
+        "state folder that systemd gives.",
+        check=_check_path,
+        example="/var/lib/portero/captures",
     )
     webhook: str = setting(
         "",

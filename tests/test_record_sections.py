@@ -123,6 +123,19 @@ class RecordSectionTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, check_keys, config)
         self.assertIn("PORTERO_RECORDS_WEBHOOK_SECRET", str(error))
 
+    def test_captures_need_the_same(self) -> None:
+        folder = self.folder()
+        said = self.said("[agents.a]\ncapture = true")
+        self.assertIn("[agents.a] capture = true needs consent", said)
+        self.assertIn("docs/capture.rst", said)
+        captured = '[agent]\ncapture = true\nconsent = "asked"\n'
+        found = self.load(f'{captured}[records]\ncaptures = "{folder}/c"')
+        self.assertEqual(found.records.captures, f"{folder}/c")
+        said = self.said(f'{captured}[records]\ncaptures = "none"')
+        self.assertIn('captures is "none", but an agent has capture = true', said)
+        said = self.said(f'{captured}[records]\ncaptures = "/nowhere/at/all"')
+        self.assertIn("[records] captures is", said)
+
     def test_each_agent_says_how_its_callers_know(self) -> None:
         self.load('[agent]\nconsent = "asked"\n[agents.a]\nrecord = true')
         said = self.said('[agents.a]\nrecord = true\n[agents.b]\nconsent = "asked"')

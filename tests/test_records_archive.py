@@ -6,6 +6,7 @@ import os
 import sqlite3
 import wave
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,14 @@ class ArchiveCase(SynchronousTestCase):
         self.archive = self.made(self.file)
 
     def made(self, file: FileAtOnce | None) -> Archive:
-        return Archive(self.ended, self.story, self.in_thread, file, self.sound)
+        return Archive(
+            self.ended,
+            self.story,
+            self.in_thread,
+            file,
+            self.sound,
+            sound_of=lambda call_id: {"seconds": 40.0} if call_id == ID else {},
+        )
 
     def in_thread(self, do: Any) -> Deferred[Any]:
         return maybeDeferred(do)
@@ -337,6 +345,7 @@ class CallTests(ArchiveCase):
         self.assertEqual(found["happened"][3]["kind"], "said")
         self.assertEqual(found["happened"][3]["text"], "Good day, Acme.")
         self.assertEqual(found["figures"]["underruns"], 3)
+        self.assertEqual(found["figures"]["sound"], {"seconds": 40.0})
         (said,) = found["verdict"]
         self.assertIn("ran dry 3 times", said)
         self.assertIn("3 veces", self.call(ID, "es")["verdict"][0])
@@ -345,7 +354,7 @@ class CallTests(ArchiveCase):
         self.remember(ID)
         remembered = self.call()
         self.ended.clear()
-        self.keep(past(figures=FIGURES))
+        self.keep(past(figures=replace(FIGURES, sound={"seconds": 40.0})))
         self.assertEqual(self.call(), remembered)
 
     def test_one_whose_story_memory_has_forgotten(self) -> None:

@@ -16,6 +16,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from portero.call import Call
+from portero.captures.folder import Captures
 from portero.config import Config
 from portero.errors import ConfigError
 from portero.interfaces import Happening, IObserver, LegFigures
@@ -23,7 +25,7 @@ from portero.observers.story import Story
 from portero.record_sections import RecordSettings
 from portero.records.archive import IN_RECORDS, ONLY_MEMORY, Archive, Query
 from portero.records.keeping import Keeping
-from portero.sections import AgentSettings
+from portero.sections import AgentSettings, ListenSettings
 from portero.service import Bridge
 from portero.wiring import Wiring
 from tests.kept_calls import ID, TALK, happened, record
@@ -96,6 +98,17 @@ class KeepingTests(TestCase):
         self.assertEqual(page["kept"], IN_RECORDS)
         self.assertEqual(page["calls"][0]["caller_number"], "...678")
         self.assertFalse(page["calls"][0]["has_words"])
+
+    async def test_the_record_has_what_was_measured(self) -> None:
+        archive = self.start(Keeping(config(), reactor, self.state))
+        self.hold()
+        call = await archive.call(ID)
+        await self.bridge.stopService()
+        self.bridge = Bridge(reactor, None)  # type: ignore[arg-type]  # after a restart
+        again = await self.start(Keeping(config(), reactor, self.state)).call(ID)
+        for found in (call, again):
+            assert found is not None
+            self.assertEqual(found["figures"]["sound"]["seconds"], 1.2)
 
     async def test_without_one_memory_is_all(self) -> None:
         archive = self.start(Keeping(config(), reactor))
@@ -185,6 +198,24 @@ class KeepingTests(TestCase):
         keeping = Keeping(config(), reactor)
         self.assertRaises(ConfigError, keeping.check, recorded)
 
+    def test_so_does_capture(self) -> None:
+        captured = config(capture=True, consent="asked")
+        error = self.assertRaises(ConfigError, Keeping, captured, reactor)
+        self.assertIn("[records] captures is missing, and agent rec", str(error))
+        self.assertIn("has capture = true: name a folder", str(error))
+
+    def test_calls_are_made_so_that_they_can_be_captured(self) -> None:
+        self.start(Keeping(config(capture=True), reactor, self.state))
+        made = self.bridge.make_call
+        captures: Any = made.__self__  # type: ignore[attr-defined]  # of a method
+        self.assertIsInstance(captures, Captures)
+        self.assertEqual(captures.folder, os.path.join(self.state, "captures"))
+
+    def test_without_a_place_for_them_they_are_made_as_ever(self) -> None:
+        records = RecordSettings(captures="none")
+        self.start(Keeping(config(records), reactor, self.state))
+        self.assertIs(self.bridge.make_call, Call)
+
     async def test_what_changes_counts_for_the_next_call(self) -> None:
         keeping = Keeping(config(), reactor, self.state)
         archive = self.start(keeping)
@@ -237,10 +268,17 @@ class WiringTests(SynchronousTestCase):
         bridge = Wiring(self.reactor, self.state).build(Config())
         found = self.observers(bridge)
         self.assertLess(found.index("Recordings"), found.index("Records"))
+        self.assertLess(found.index("Measuring"), found.index("Records"))
 
     def test_without_a_place_nobody_watches(self) -> None:
         bridge = Wiring(self.reactor).build(Config())
         self.assertNotIn("Records", self.observers(bridge))
+        self.assertNotIn("Measuring", self.observers(bridge))
+
+    def test_who_asks_the_page_is_told_what_was_measured(self) -> None:
+        listen = ListenSettings(web="8091")
+        found = self.observers(Wiring(self.reactor).build(Config(listen=listen)))
+        self.assertLess(found.index("Measuring"), found.index("Archive"))
 
     def test_a_recording_without_a_folder_is_refused(self) -> None:
         recorded = config(record=True, consent="asked")
@@ -258,4 +296,4 @@ class WiringTests(SynchronousTestCase):
         wiring.reload(bridge, Config(agents=agents))
         call: Any = TappedCall(ID, "default")
         bridge.watchers.tell(lambda observer: observer.call_started(call))
-        self.assertEqual(len(call.taps), 1)
+        self.assertIn("_Reel", [type(tap).__name__ for tap in call.taps])

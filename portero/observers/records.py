@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -63,12 +63,14 @@ class Records(Service):
         database: Database,
         clock: IReactorTime,
         recording_of: Callable[[str], str] = lambda call_id: "",
+        sound_of: Callable[[str], Mapping[str, float]] = lambda call_id: {},
         host: str = "",
         tell: Callable[[Past], object] = lambda past: None,
     ) -> None:
         """
         @param recording_of: Says, when a call ends, which file has its sound; or
             nothing.
+        @param sound_of: Says, when a call ends, what its sound was like.
         @param host: This machine's name.
         @param tell: Is told each record as well, when its call ends.
         """
@@ -77,6 +79,7 @@ class Records(Service):
         self._database = database
         self._clock = clock
         self._recording_of = recording_of
+        self._sound_of = sound_of
         self._host = host
         self._tell = tell
         self._whole_numbers = False
@@ -147,7 +150,7 @@ class Records(Service):
             return
         past = Past(
             record,
-            figures,
+            replace(figures, sound=self._sound_of(record.call_id)),
             tuple(call.happened),
             recording=self._recording_of(record.call_id),
             consent=call.consent,

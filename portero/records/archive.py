@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any, Final, Protocol
@@ -231,10 +231,13 @@ class Archive:
         file: Database | None = None,
         sound: Sound | None = None,
         erasing: Erasing | None = None,
+        sound_of: Callable[[str], Mapping[str, float]] = lambda call_id: {},
     ) -> None:
         """
         @param ended: Calls that memory has, by id.
         @param in_thread: Runs a function where it may wait for a disk.
+        @param sound_of: What the sound is like of a call that is under way, or
+            ends now.
         """
         self._ended = ended
         self._story = story
@@ -242,6 +245,7 @@ class Archive:
         self._file = file
         self._sound = sound
         self._erasing = erasing
+        self._sound_of = sound_of
         self._figures: OrderedDict[str, LegFigures] = OrderedDict()
 
     # IObserver
@@ -253,11 +257,15 @@ class Archive:
         pass
 
     def call_ended(self, record: Record, figures: LegFigures) -> None:
-        self._figures[record.call_id] = figures
+        self._figures[record.call_id] = self.measured(record.call_id, figures)
         while len(self._figures) > REMEMBERED:
             self._figures.popitem(last=False)
 
     # What others ask
+
+    def measured(self, call_id: str, figures: LegFigures) -> LegFigures:
+        """@return: The figures of a leg, and what the sound of its call is like."""
+        return replace(figures, sound=self._sound_of(call_id))
 
     def outline(self, record: Record) -> dict[str, Any]:
         """@return: A call that memory has, as L{history} gives each."""

@@ -11,6 +11,7 @@ from twisted.python import usage
 from portero.config import Config, load
 from portero.errors import ConfigError
 from portero.explain import CONFIG, environment
+from portero.record_sections import NOWHERE
 from portero.records import places
 from portero.records.database import Database, Unavailable
 
@@ -44,6 +45,11 @@ class Options(usage.Options):
 
     def database(self, config: Config) -> Database:
         """@raise ConfigError: There is none, or it cannot be."""
+        if config.records.file == NOWHERE and not config.records.url:
+            raise ConfigError(
+                '[records] file is "none": no records are kept. Name a file there, and '
+                "ask of the calls from then on"
+            )
         found = places.database(config, self.state_folder)
         if found is None or not found.is_there:
             where = "no place for records is known" if found is None else found.name

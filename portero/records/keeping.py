@@ -9,8 +9,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from portero.captures.folder import Captures
 from portero.config import Config
 from portero.errors import ConfigError
+from portero.observers.measuring import Measuring
 from portero.observers.recording import Recordings
 from portero.observers.records import Records
 from portero.records.archive import Archive, Told
@@ -31,7 +33,7 @@ from portero.service import Bridge
 
 
 class Keeping:
-    """Records and recordings, as far as there is a place for them."""
+    """Records, recordings and captures, as far as there is a place for them."""
 
     log = Logger()
 
@@ -39,8 +41,8 @@ class Keeping:
         """
         @param state_folder: Where they are if the configuration names no place; empty:
             nowhere then.
-        @raise ConfigError: An agent records, and there is no folder for that; or what
-            is wanted of records cannot be.
+        @raise ConfigError: An agent records or captures, and there is no folder for
+            that; or what is wanted of records cannot be.
         """
         self._config = config
         self._reactor = reactor
@@ -48,7 +50,9 @@ class Keeping:
         self._bridge: Bridge | None = None
         self._webhook: WebhookQueue | None = None
         self._records: Records | None = None
+        self._measuring = Measuring(reactor)
         self._recordings: Recordings | None = None
+        self._captures: Captures | None = None
         self._thread = DiskThread(reactor)
         folder = place(config.records.recordings, state_folder, "recordings")
         self._database = database(config, state_folder, reactor)
@@ -56,9 +60,14 @@ class Keeping:
         if folder:
             self._recordings = Recordings(folder, reactor, self._thread)
             kinds["recordings"] = self._recordings.delete
+        folder = place(config.records.captures, state_folder, "captures")
+        if folder:
+            self._captures = Captures(folder, reactor, self._thread)
+            kinds["captures"] = self._captures.delete
         if self._database is not None:
             self._records = Records(
-                self._database, reactor, self._recording_of, this_host(), self._send
+                *(self._database, reactor, self._recording_of, self._measuring.of),
+                *(this_host(), self._send),
             )
             kinds["records"] = self._records.delete
         queue = self._queue_folder(config)
@@ -81,13 +90,19 @@ class Keeping:
     def begin(self, bridge: Bridge) -> None:
         """From now on, calls of this bridge are kept."""
         self._bridge = bridge
+        if self._records is not None or self._config.listen.web:  # who would ask
+            bridge.watchers.add(self._measuring)
         bridge.runs_on(self._thread)
         if self._recordings is not None:
             bridge.runs_on(self._recordings)
             bridge.watchers.add(self._recordings)
+        if self._captures is not None:
+            bridge.runs_on(self._captures)
+            bridge.watchers.add(self._captures)
+            bridge.make_call = self._captures.make_call
         if self._webhook is not None:
             bridge.runs_on(self._webhook)
-        if self._records is not None:  # which ask what was recorded, so after that
+        if self._records is not None:  # which ask the others, so after them
             bridge.runs_on(self._records)
             bridge.watchers.add(self._records)
         bridge.runs_on(self._retention)  # the first to stop: it has these at work
@@ -112,16 +127,21 @@ class Keeping:
         return Archive(
             *(bridge.ended, story, in_thread),
             *(self._database, self._recordings, erasing),
+            sound_of=self._measuring.of,
         )
 
     def check(self, config: Config) -> None:
         """@raise ConfigError: It asks for what L{use} cannot do."""
-        recorded = [name for name, agent in config.agents.items() if agent.record]
-        if recorded and self._recordings is None:
-            raise ConfigError(
-                f"[records] recordings is missing, and agent {recorded[0]} has record "
-                "= true: name a folder (systemd's StateDirectory= would be one)"
-            )
+        for name, agent in config.agents.items():
+            for key, wanted, where, there in (
+                ("record", agent.record, "recordings", self._recordings),
+                ("capture", agent.capture, "captures", self._captures),
+            ):
+                if wanted and there is None:
+                    raise ConfigError(
+                        f"[records] {where} is missing, and agent {name} has {key} = "
+                        "true: name a folder (systemd's StateDirectory= would be one)"
+                    )
         if config.records.webhook:
             if self._database is None:
                 raise ConfigError(
@@ -142,13 +162,15 @@ class Keeping:
         agents = config.agents
         if self._recordings is not None:
             self._recordings.use(name for name in agents if agents[name].record)
+        if self._captures is not None:
+            self._captures.use(name for name in agents if agents[name].capture)
         if self._records is not None:
             whole = config.records.numbers == "whole"
             self._records.use(agents, whole_numbers=whole)
         if config.records.webhook:  # without, what waits goes where it went
             self._use_webhook(config)
         self._retention.days = config.records.days
-        for key in ("file", "url", "recordings", "webhook_queue"):
+        for key in ("file", "url", "recordings", "captures", "webhook_queue"):
             if getattr(before.records, key) != getattr(config.records, key):
                 self.log.warn(
                     "[records] {key}: changed, which takes a restart", key=key

@@ -28,7 +28,7 @@ def place(named: str, state_folder: str, name: str) -> str:
 
 def folders(settings: RecordSettings, state_folder: str) -> tuple[str, ...]:
     """@return: All that may hold files of calls; they need not be there."""
-    named = {name: getattr(settings, name, "") for name in FOLDERS}
+    named = {name: getattr(settings, name) for name in FOLDERS}
     found = [place(path, state_folder, name) for name, path in named.items()]
     return tuple(filter(None, found))
 

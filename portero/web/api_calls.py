@@ -45,7 +45,7 @@ class CallStories:
                 "call": call.snapshot(),
                 "live": True,
                 "happened": [flat(one) for one in self.story.of(call_id) or ()],
-                "figures": asdict(call.figures()),
+                "figures": asdict(self.archive.measured(call_id, call.figures())),
                 "verdict": [],
                 "recording": False,
             }
