@@ -91,7 +91,7 @@ class ExportTests(KeptCase):
         self.assertIn(f"{self.path}: there are no records", err)
         self.assertFalse(self.path.exists())
         self.config.write_text('[records]\nfile = "none"\n')
-        self.assertIn("no place for records is known", self.run_cli()[2])
+        self.assertIn("no records are kept", self.run_cli()[2])
 
     def test_a_file_of_something_else_is_told_with_what_to_do(self) -> None:
         self.path.write_text("Dear diary, " * 100)

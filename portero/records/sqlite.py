@@ -47,7 +47,6 @@ MIGRATIONS: Final = tables.migrations(
 )
 
 _SETTINGS: Final = (
-    "PRAGMA auto_vacuum = INCREMENTAL",  # counts in a new file only
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA foreign_keys = ON",
@@ -128,6 +127,8 @@ def connect(path: str) -> Connection:
         factory=Connection,
     )
     try:
+        if not _version(connection):  # a new file; of another it takes a lock
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for setting in _SETTINGS:
             connection.execute(setting)
         _migrate(connection)
