@@ -52,7 +52,7 @@ class Toolbox:
         """
         self.tools = tuple(tools)
         self._clock = clock
-        self._within = within
+        self.within = within
         self._count = count(1)
 
     def run(
@@ -93,7 +93,7 @@ class Toolbox:
         wrong = checked.problem(tool.parameters, arguments)
         if wrong:
             return succeed(f"{ERROR}{name} was not run: {wrong}")
-        within = getattr(tool, "within", self._within)
+        within = getattr(tool, "within", self.within)
         running = Deferred.fromCoroutine(_run(tool, call, arguments))
         return running.addTimeout(within, self._clock, partial(_late, name))
 

@@ -196,7 +196,7 @@ class Wiring:
         lag = ReactorLag(self._reactor)
         bridge.runs_on(lag)
         story, house = Story(), House(bridge, lag)
-        metrics = Metrics(bridge, media, lag)
+        metrics = Metrics(bridge, media, lag, keeping)
         archive = keeping.archive(bridge, story, self._in_thread)
         for observer in (story, archive, house, metrics):
             bridge.watchers.add(observer)

@@ -26,6 +26,7 @@ from portero.interfaces import (
     IConversation,
     IConversationEvents,
     IVoiceProvider,
+    IWireProvider,
     Loss,
     Said,
     Transcription,
@@ -287,9 +288,31 @@ class OfflineCase(SynchronousTestCase):
         return str(self.line.sent[-1]["event_id"])
 
 
+class WayTests(SynchronousTestCase):
+    def test_another_may_stand_between_a_conversation_and_the_service(self) -> None:
+        made: list[Any] = []
+
+        def way(user: Any, connect: Callable[[Any], Any]) -> Any:
+            made.append(user)
+            return "between", connect("me")
+
+        world, its_own = Clock(), Clock()
+        provider = Provider(world, ProviderSettings(), "sk-key")
+        beyond = provider.by_way_of(world, lambda user, connect: ("beyond", user))
+        one = beyond.by_way_of(its_own, way)
+        talk = one.converse(BRIEF, Listener())
+        self.assertEqual(talk._socket, ("between", ("beyond", "me")))
+        self.assertEqual(made, [talk])
+        self.assertIs(one.state, provider.state)
+        its_own.advance(5)
+        self.assertEqual(talk.expires_in, float("inf"))
+        self.assertIs(talk._clock, its_own)
+
+
 class SessionTests(OfflineCase):
     def test_what_is_provided_is_what_the_interfaces_say(self) -> None:
         verifyClass(IVoiceProvider, Provider)
+        verifyClass(IWireProvider, Provider)
         verifyObject(IVoiceProvider, self.provider)
         verifyClass(IConversation, Conversation)
         verifyObject(IConversation, self.talk)

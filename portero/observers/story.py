@@ -150,6 +150,14 @@ class Story:
 
         return stop
 
+    def forget(self, call_id: str) -> bool:
+        """
+        @return: Whether a call that is over was known.
+        """
+        tale = self._ended.pop(call_id, None)
+        self.size -= tale.size if tale else 0
+        return tale is not None
+
     # IObserver
 
     def call_started(self, call: IWatchedCall) -> None:

@@ -121,6 +121,7 @@ _FIGURES: Final = shape(
     jitter_ms=NUMBER,
     tail_ms=NUMBER,
     oddities={"type": "object", "additionalProperties": COUNT},
+    sound={"type": "object", "additionalProperties": NUMBER},
 )
 
 _ROLE: Final[Schema] = {"type": "string", "enum": ["user", "assistant", "system"]}
