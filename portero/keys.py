@@ -47,7 +47,8 @@ class Secrets:
     def words(self) -> list[str]:
         """All of them."""
         single = self.web_token, self.ami, self.mail
-        found = (*self.api_keys.values(), *single, *self.tokens.values())
+        records = self.records, self.records_webhook
+        found = (*self.api_keys.values(), *single, *records, *self.tokens.values())
         return [word for word in found if word]
 
     @classmethod

@@ -48,7 +48,7 @@ class CapturedCase:
         self.world = Clock()
         self.world.rightNow = 1000.0
         self.entries: list[Entry] = []
-        self.capture = Capture(self.world, self._keep)
+        self.capture = Capture(self.world, self._keep, CALL_ID)
         self.leg = PlayedLeg(self.world, CALL_ID, "a test", LegMake(8000))
         self.sockets = PlayedSockets()
         self.ended: list[Call] = []

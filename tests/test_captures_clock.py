@@ -14,7 +14,7 @@ class CallClockTests(SynchronousTestCase):
         self.reactor.rightNow = 100.0
         self.woken: list[float] = []
         self.ran: list[tuple[str, float]] = []
-        self.clock = CallClock(self.reactor, self.woken.append)
+        self.clock = CallClock(self.reactor, self.woken.append, "call-1")
 
     def start(self, name: str, seconds: float) -> None:
         def run() -> None:

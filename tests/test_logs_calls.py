@@ -16,7 +16,7 @@ from tests.test_layers import PACKAGE
 
 OF_THE_HOUSE = {
     *("announcement", "ami", "money", "permits", "reception", "service", "spending"),
-    *("tap", "watching", "wiring", "logs.log", "mail.queue", "observers.records"),
+    *("tap", "watching", "wiring", "logs.log", "outbox.queue", "observers.records"),
     *("records.keeping", "records.retention", "simulator.connection"),
     *("transports._admission", "web.access", "web.api", "web.events", "web.login"),
     *("web.site", "web.stream"),

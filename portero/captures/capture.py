@@ -24,9 +24,11 @@ from portero.record import Record
 class Capture:
     """Of one call. Given to all that the call has to do with."""
 
-    def __init__(self, reactor: IReactorTime, keep: Callable[[Entry], None]) -> None:
+    def __init__(
+        self, reactor: IReactorTime, keep: Callable[[Entry], None], call_id: str
+    ) -> None:
         """@param keep: Takes the entries, one after another."""
-        self.clock = CallClock(reactor, self._woken)
+        self.clock = CallClock(reactor, self._woken, call_id)
         self._reactor = reactor
         self._keep = keep
         self._numbers: Counter[Kind] = Counter()

@@ -18,7 +18,9 @@ class CallClock(Clock):
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorTime, woken: Callable[[float], None]) -> None:
+    def __init__(
+        self, reactor: IReactorTime, woken: Callable[[float], None], call_id: str
+    ) -> None:
         """
         @param woken: Told that timers are due, before they run: for when the first of
             them was set.
@@ -27,6 +29,7 @@ class CallClock(Clock):
         self.rightNow = reactor.seconds()
         self._reactor = reactor
         self._woken = woken
+        self._call_id = call_id
         self._alarm: IDelayedCall | None = None
         self._alarm_at = 0.0
 
@@ -74,5 +77,7 @@ class CallClock(Clock):
                 try:
                     self.advance(0)
                 except Exception:
-                    self.log.failure("a timer failed")
+                    self.log.failure(
+                        "call {call_id}: a timer failed", call_id=self._call_id
+                    )
         self._set_alarm()

@@ -92,7 +92,7 @@ class Captures(Service):
     ) -> CapturedCall:
         call_id = assignment.brief.call_id
         spool = Spool(call_id, self.folder, self._in_thread)
-        capture = Capture(self._clock, spool.keep)
+        capture = Capture(self._clock, spool.keep, call_id)
         try:
             call = capture_call(capture, leg, assignment, ended, watchers)
             spool.name = file_name(call.snapshot()["began"], call_id, SUFFIX)
@@ -203,7 +203,12 @@ class Spool:
         elif failure.check(OSError):
             self._break(failure.getErrorMessage())
         else:
-            self.log.failure("capture {name}", failure, name=self.name)
+            self.log.failure(
+                "call {call_id}: capture {name}",
+                failure,
+                call_id=self._call_id,
+                name=self.name,
+            )
             self._break("internal error")
 
     def _break(self, why: str) -> None:

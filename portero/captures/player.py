@@ -61,8 +61,8 @@ class Player:
         self._world = Clock()
         self._world.rightNow = entries[0].at
         self._played: list[Entry] = []
-        self._capture = Capture(self._world, self._played.append)
         header = self._header = Header.read(entries[0].value())
+        self._capture = Capture(self._world, self._played.append, header.call_id)
         self._leg = PlayedLeg(self._world, header.call_id, header.peer, header.leg)
         self._leg.caller_rate = header.caller_rate
         self._sockets = PlayedSockets()
