@@ -316,9 +316,16 @@ class Call:
             return
         self._working = True
         while self._queue:
-            before = self.state
-            self.state, effects = callstate.advance(before, self._queue.popleft())
+            before, event = self.state, self._queue.popleft()
+            self.state, effects = callstate.advance(before, event)
             if self.state is not before:
+                self.log.debug(
+                    "call {call_id}: {event}: {before} -> {after}",
+                    call_id=self.call_id,
+                    event=event.value,
+                    before=before.value,
+                    after=self.state.value,
+                )
                 self._watch.tell("state", state=self.state.value)
             for effect in effects:
                 try:

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 USAGE = """\
 portero call [options] [host:port]     place a call without an Asterisk
 portero check-config FILE [--env FILE] say all that is wrong with a configuration
+portero doctor [options]               say what is wrong with an installation
 portero explain AGENT [options]        what an agent has, and where it was set
 portero explain --did NUMBER           which agent answers that number, and why
+portero why CALL [options]             what happened in a call, and what was wrong
+portero replay CALL|FILE [options]     play a captured call again: what differs
+portero erase CALL|NUMBER [options]    delete for good all that is kept of calls
+portero export [--since DAY] [options] print the record of each call as a line of JSON
 portero default-config                 print the commented configuration file
 portero passwd [--token] [NAME]        make a user of the page: print his section
 
-call, explain and passwd have a --help of their own.
+Those with options have a --help of their own.
 The daemon is: twistd -n portero --port 8089 (options: twistd portero --help)
 """
 
@@ -27,14 +32,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from portero import placecall
 
             return placecall.run(rest)
+        case "doctor", _:
+            from portero.doctor import command as doctor
+
+            return doctor.run(rest)
         case "explain", _:
             from portero import explain
 
             return explain.run(rest)
+        case "erase", _:
+            from portero import erase
+
+            return erase.run(rest)
+        case "export", _:
+            from portero import export
+
+            return export.run(rest)
         case "passwd", _:
             from portero import passwd
 
             return passwd.run(rest)
+        case "why", _:
+            from portero import why
+
+            return why.run(rest)
+        case "replay", _:
+            from portero import replay
+
+            return replay.run(rest)
         case "check-config", [path]:
             return check_config(path)
         case "check-config", [path, "--env", env] | ["--env", env, path]:

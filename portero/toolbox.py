@@ -56,7 +56,7 @@ class Toolbox:
         """
         self.tools = tuple(tools)
         self._clock = clock
-        self._within = within
+        self.within = within
         self._count = count(1)
         self._running: Counter[str] = Counter()
         """By call id."""
@@ -105,7 +105,7 @@ class Toolbox:
                 f"{ERROR}{name} was not run: {MOST_AT_ONCE} tools are running already; "
                 "wait for their results"
             )
-        within = getattr(tool, "within", self._within)
+        within = getattr(tool, "within", self.within)
         running = Deferred.fromCoroutine(_run(tool, call, arguments))
         return running.addTimeout(within, self._clock, partial(_late, name))
 
@@ -146,6 +146,12 @@ class Toolbox:
                 ok=not refused,
                 ms=ms,
             )
+        discreet = call.facts.discreet  # before anything is cut, and numbers as well
+        given = {
+            key: discreet(value) if isinstance(value, str) else value
+            for key, value in arguments.items()
+        }
+        result = "answered" if value else "done"
         _AUDIT.info(
             "call {call_id}: agent {agent}{caller}: {tool}({arguments}): {result}, "
             "{ms} ms",
@@ -153,8 +159,8 @@ class Toolbox:
             agent=call.agent,
             caller=call.facts.caller_in_short,
             tool=_name(name),
-            arguments=self._shown(name, arguments),
-            result=_words(value) if refused else "answered" if value else "done",
+            arguments=discreet(self._shown(name, given)),
+            result=_words(discreet(value)) if refused else result,
             ms=ms,
         )
         return value

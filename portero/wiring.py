@@ -26,6 +26,7 @@ from portero.errors import ConfigError
 from portero.greeting import Shelf
 from portero.interfaces import ITool, IVoiceProvider
 from portero.lag import ReactorLag
+from portero.logs.log import Log
 from portero.mail.folder import MailFolder
 from portero.mail.queue import MailQueue, Server, by_smtp
 from portero.money import Ledger
@@ -57,6 +58,7 @@ class Wiring:
 
     def __init__(self, reactor: Any, state_folder: str = "") -> None:
         """@param state_folder: For what a restart must not forget; or empty."""
+        self.logs = Log(reactor)
         self._reactor = reactor
         self._state_folder = state_folder
         self._ledger = Ledger(date.today)
@@ -84,6 +86,8 @@ class Wiring:
             stop_within=config.limits.stop_within,
             require_registration=listen.require_registration,
         )
+        self.logs.use(config.log, config.secrets.words)
+        bridge.runs_on(self.logs)  # the last to stop
         for demo in self._demos.values():
             bridge.runs_on(demo)
         path = self._spending_file(config)
@@ -143,6 +147,7 @@ class Wiring:
             for language in self._demos.keys() - running:
                 del self._demos[language]
             raise
+        self.logs.use(config.log, config.secrets.words)
         if mail is not None:
             mail.use(Server.of(config.mail, config.secrets.mail))
             if not mail.running:
@@ -200,7 +205,7 @@ class Wiring:
         lag = ReactorLag(self._reactor)
         bridge.runs_on(lag)
         story, house = Story(), House(bridge, lag)
-        metrics = Metrics(bridge, media, lag)
+        metrics = Metrics(bridge, media, lag, keeping)
         archive = keeping.archive(bridge, story, self._in_thread)
         for observer in (story, archive, house, metrics):
             bridge.watchers.add(observer)
@@ -218,6 +223,7 @@ class Wiring:
             story,
             archive,
             talk,
+            self.logs,
             self._reactor,
             self._in_thread,
         )

@@ -22,6 +22,7 @@ from portero.interfaces import (
     IConversation,
     IConversationEvents,
     ILeg,
+    ILegCapture,
     ILegEvents,
     IObserver,
     IPbxControl,
@@ -29,6 +30,7 @@ from portero.interfaces import (
     IVoiceProvider,
     IWatchedCall,
     LegFigures,
+    LegMake,
     ProviderReport,
     Said,
 )
@@ -131,6 +133,10 @@ class FakeLeg(Recorder):
 
     def untap(self, tap: IAudioTap) -> None:
         self.tell("untap", tap)
+
+    def be_captured(self, capture: ILegCapture) -> LegMake:
+        self.tell("be_captured", capture)
+        return LegMake(self.agent_rate)
 
     def figures(self) -> LegFigures:
         self.tell("figures")

@@ -24,8 +24,9 @@ from portero.observers.records import (
     STOP_WITHIN,
     Records,
 )
-from portero.records import database, rows
-from portero.records.database import RecordFile, connect
+from portero.records import rows, sqlite
+from portero.records.database import RecordsError, Unavailable
+from portero.records.sqlite import RecordFile, connect
 from portero.sections import AgentSettings
 from tests.kept_calls import CALLER, ID, TALK, FileAtOnce, happened, record
 
@@ -373,7 +374,7 @@ class RealFileTests(TestCase):
 
     async def test_a_lock_of_somebody_elses_is_waited_for(self) -> None:
         self.patch(records, "FIRST_WAIT", 0.05)
-        self.patch(database, "BUSY_WITHIN", 0.05)
+        self.patch(sqlite, "BUSY_WITHIN", 0.05)
         await self.count(0)
         other = connect(self.path)
         self.addCleanup(other.close)
@@ -414,7 +415,7 @@ class RealFileTests(TestCase):
             loop.callFromThread(begun.callback, None)
             return 1
 
-        def count(cursor: sqlite3.Cursor) -> object:
+        def count(cursor: Any) -> object:  # of SQLite
             cursor.connection.create_function("begun", 0, tell)
             return cursor.execute(endless).fetchall()
 
@@ -422,7 +423,7 @@ class RealFileTests(TestCase):
         counting = self.file.run(count)
         await begun
         await self.records.stopService()
-        error = await self.assertFailure(counting, sqlite3.OperationalError)
+        error = await self.assertFailure(counting, Unavailable)
         self.assertIn("interrupted", str(error))
 
     async def test_a_folder_that_is_not_there_is_told_at_once(self) -> None:
@@ -438,5 +439,5 @@ class RealFileTests(TestCase):
 
     async def test_a_closed_file_says_so(self) -> None:
         await self.records.stopService()
-        error = await self.assertFailure(self.file.run(lambda _: 1), sqlite3.Error)
+        error = await self.assertFailure(self.file.run(lambda _: 1), RecordsError)
         self.assertIn("closed", str(error))

@@ -207,6 +207,12 @@ class AuditTests(ToolboxCase):
         line = self.audit(to="ana@acme.example", q="red")
         self.assertIn(': look_up(to=..., q="red"): ', line)
 
+    def test_the_callers_number_is_as_short_as_elsewhere(self) -> None:
+        number = FACTS.caller_number
+        line = self.audit(phone=number, n=int(number), q="x" * 75 + number)
+        self.assertIn('phone="...222", n=...222, q="xxx', line)
+        self.assertNotIn(number[:6], line)
+
     def test_why_it_was_not_done(self) -> None:
         for name, arguments, words in (
             ("sing", {}, ": sing(): error: there is no tool"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from portero.config import DEFAULT, Config, load
 from portero.errors import ConfigError
 from portero.facts import Facts
 from portero.interfaces import ICallControl, ITool
+from portero.logs.place import Place
 from portero.mail.queue import MailQueue, Server
 from portero.service import Bridge
 from portero.web.passwords import token_hash
@@ -67,6 +69,27 @@ class WiringCase(SynchronousTestCase):
 
     def ports(self) -> list[int]:
         return [port for port, *_ in self.reactor.tcpServers]
+
+
+class LogTests(WiringCase):
+    def test_it_is_as_configured_and_changes_with_the_configuration(self) -> None:
+        log = self.wiring.logs
+        lines: list[str] = []
+        log.write_to(Place(lambda level, said: lines.extend(said), timed=False))
+        event = {"log_format": "the key is sesame-street", "log_namespace": "portero"}
+        self.build('[log]\nlevel = "error"')
+        log(dict(event))
+        self.assertEqual(lines, [])
+        self.reload(PORTERO_LOG_FORMAT="json", OPENAI_API_KEY="sesame-street")
+        log(dict(event))
+        self.assertEqual(json.loads(lines[0])["message"], "the key is ***")
+
+    def test_it_runs_as_long_as_calls_do(self) -> None:
+        bridge = self.build()
+        bridge.startService()
+        self.assertTrue(self.wiring.logs.running)
+        self.successResultOf(bridge.stopService())
+        self.assertFalse(self.wiring.logs.running)
 
 
 class BuildTests(WiringCase):
