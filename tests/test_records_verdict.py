@@ -92,11 +92,11 @@ class VerdictTests(SynchronousTestCase):
     def test_a_service_that_was_never_ready(self) -> None:
         talk = (
             SOUND[0],
-            (1.0, "service", {"lost": "connection refused", "final": False}),
+            (1.0, "service", {"lost": "connection refused.", "final": False}),
         )
         failed: dict[str, Any] = {"outcome": Outcome.FAILED, "tokens": 0}
         said = self.found("not_reached", self.call((), talk, **failed))
-        self.assertIn("connection refused", said)
+        self.assertIn("connection refused. Look", said)
         # Somebody who hangs up at once has not waited for it.
         self.clean(self.call((), SOUND[:1], 1.0, tokens=0))
         # Of this one the beginning is forgotten.

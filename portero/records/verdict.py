@@ -85,7 +85,12 @@ def _not_reached(past: Past) -> Gaps | None:
         return None
     lost = [each.data["lost"] for each in past.of("service") if "lost" in each.data]
     failed = past.record.outcome is Outcome.FAILED
-    return {"why": lost[-1] if lost else past.record.reason} if failed else None
+    return _because(lost[-1] if lost else past.record.reason) if failed else None
+
+
+def _because(reason: str) -> dict[str, str]:
+    """@return: It, for the middle of a sentence; services end theirs themselves."""
+    return {"why": reason.rstrip(". ")}
 
 
 def _lost(past: Past) -> Gaps | None:
@@ -94,7 +99,7 @@ def _lost(past: Past) -> Gaps | None:
         was_ready = was_ready or "ready_ms" in each.data
         if was_ready and "lost" in each.data:
             lost.append(each.data["lost"])
-    return {"times": len(lost), "why": lost[0]} if lost else None
+    return {"times": len(lost), **_because(lost[0])} if lost else None
 
 
 def _not_heard(past: Past) -> Gaps | None:
