@@ -18,8 +18,10 @@ import portero
 from portero.callstate import State
 from portero.interfaces import HAPPENINGS
 from portero.record import Outcome
+from portero.records.archive import IN_RECORDS, ONLY_MEMORY
 from portero.turns import Floor
 from portero.web.page import FILES, LANGUAGES, page, preferred
+from portero.web.schemas import SCHEMAS
 from tests.web_case import WebCase
 
 FOLDER = Path(portero.__file__).parent / "web" / "static"
@@ -228,7 +230,7 @@ class MarkupTests(SynchronousTestCase):
 
     def test_what_the_module_looks_for_is_there(self) -> None:
         program = read("page.js")
-        asked = set(re.findall(r'\$\("([^"]+)"\)', program))
+        asked = set(re.findall(r'(?:\$|\bwrite)\("([^"]+)"[,)]', program))
         asked |= {f"{kind}-row" for kind in re.findall(r'stamp\("(\w+)"', program)}
         asked |= {
             f"{kind}-row" for kind in re.findall(r'list\([\w"]+, "(\w+)"', program)
@@ -238,8 +240,19 @@ class MarkupTests(SynchronousTestCase):
 
     def test_what_the_markup_points_to_is_there(self) -> None:
         for name in ("aria-labelledby", "aria-describedby", "popovertarget", "list"):
-            for target in self.markup.values(name):
+            for target in " ".join(self.markup.values(name)).split():
                 self.assertIn(target, self.ids, name)
+
+    def test_each_figure_of_a_call_is_shown(self) -> None:
+        figures = SCHEMAS["Figures"]["properties"]
+        numbers = {
+            name
+            for name, figure in figures.items()
+            if figure["type"] in ("number", "integer")
+        }
+        self.assertIn("jitter_ms", numbers)
+        shown = {value.partition("|")[0] for value in self.markup.values("data-v")}
+        self.assertEqual(numbers - shown, set())
 
     def test_what_takes_a_right_names_one_that_there_is(self) -> None:
         rights = self.markup.values("data-right", "data-without")
@@ -282,6 +295,7 @@ class TextTests(SynchronousTestCase):
             self.assertTrue(found, prefix)
             used |= found
         used |= {"NotAllowedError", "NotFoundError", "NotReadableError"}
+        used |= {IN_RECORDS, ONLY_MEMORY}
         self.assertEqual(used, set(self.english))
 
     def test_each_value_in_a_text_is_written_in_a_way_that_there_is(self) -> None:

@@ -29,6 +29,12 @@ def level(call_id: str, side: str) -> str:
     return f"Number(document.querySelector({at})?.dataset.db ?? NaN)"
 
 
+BETWEEN_WORDS = """(() => {
+    const cut = document.querySelector("#story .unheard");
+    const heard = cut.closest(".text").firstChild.nodeType === Node.TEXT_NODE;
+    return !heard || /^\\s/.test(cut.textContent);
+})()"""
+"""Nobody reads of half a word that it was heard."""
 WATCH = """(() => {
     window.lab = {};
     const look = () => {
@@ -103,6 +109,7 @@ class CallTests(PageTestCase):
         page.appears("#strip [data-mark=barge_in]")
         page.shows("#story li[data-role=assistant] .here", "heard until here")
         page.appears("#story li[data-role=assistant] .unheard")
+        page.until(BETWEEN_WORDS)
 
     def test_a_tool_is_shown_with_its_result_and_time(self) -> None:
         page = self.page()

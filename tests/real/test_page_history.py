@@ -60,6 +60,7 @@ class HistoryTests(PageTestCase):
         page.vanishes(found)
         self.search(page, q="")
         page.appears(found)
+        page.shows("#kept", "all calls in the records")
 
     def test_what_is_looked_for_is_text(self) -> None:
         page = self.history()
@@ -83,6 +84,9 @@ class HistoryTests(PageTestCase):
     def test_an_old_call_is_heard_and_read(self) -> None:
         page = self.opened()
         page.shows("#story li[data-role=user]", SPOKEN_WORDS)
+        page.shows("#story li[data-what=over]", "caller hung up")
+        page.shows("#figures dd[data-figure=jitter]", "ms")
+        page.appears("#verdict li, #verdict-none")
         page.appears("#turns li[data-turn='1']")
         page.appears("#recording")
         page.evaluate(f"{SOUND}.play()")

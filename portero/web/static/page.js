@@ -3,6 +3,7 @@
 const API = "/api/v1/";
 const $ = (id) => document.getElementById(id);
 const all = (what, node = document) => [...node.querySelectorAll(what)];
+const write = (id, text) => ($(id).textContent = text);
 const vary = (node, name, value) => node.style.setProperty(`--${name}`, value);
 const now = () => performance.now() / 1000;
 const page = document.documentElement;
@@ -13,9 +14,10 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 let words = {};
 
-function figure(digits, unit = "") {
+function figure(digits, unit = "", sign = "") {
   const fixed = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-  return (value) => (value == null ? "–" : value.toLocaleString(page.lang, fixed) + unit);
+  return (value) =>
+    value == null ? "–" : sign + value.toLocaleString(page.lang, fixed) + unit;
 }
 
 const AS = {
@@ -23,7 +25,7 @@ const AS = {
   number: figure(0),
   ms: figure(0, " ms"),
   ms1: figure(1, " ms"),
-  money: (value) => (value == null ? "–" : `$${figure(value < 1 ? 3 : 2)(value)}`),
+  money: (value) => figure(value < 1 ? 3 : 2, "", "$")(value),
   when: (iso) =>
     new Date(iso).toLocaleString(page.lang, { dateStyle: "medium", timeStyle: "short" }),
   clock(seconds) {
@@ -51,10 +53,10 @@ function show(node, data) {
 const stamp = (kind, data) =>
   show($(`${kind}-row`).content.firstElementChild.cloneNode(true), data);
 
-const list = (id, kind, these, finish = () => {}) =>
+const list = (id, kind, these, finish) =>
   $(id).replaceChildren(...these.map((one) => {
     const row = stamp(kind, one);
-    finish(row, one);
+    finish?.(row, one);
     return row;
   }));
 
@@ -67,7 +69,7 @@ async function speak(language) {
 }
 
 function notice(text) {
-  $("notice").textContent = text;
+  write("notice", text);
   clearTimeout(notice.timer);
   if (text) notice.timer = setTimeout(notice, 8000, "");
 }
@@ -86,7 +88,8 @@ async function request(path, options) {
 async function api(path, body) {
   const answer = await request(path, {
     headers: { "Accept-Language": page.lang, "Content-Type": "application/json" },
-    ...(body && { method: "POST", body: JSON.stringify(body) }),
+    method: body && "POST",
+    body: JSON.stringify(body),
   });
   return answer.status === 204 || answer.json();
 }
@@ -102,7 +105,7 @@ $("login-form").onsubmit = async (event) => {
     $("login").hidePopover();
     connect();
   } catch (error) {
-    $("login-words").textContent = error.message;
+    write("login-words", error.message);
   }
 };
 $("logout").onclick = () => api("logout", {}).then(() => location.reload());
@@ -114,7 +117,7 @@ const link = { tries: 0, turn: 0 };
 function linked(how) {
   if ($("link").dataset.link === how) return;
   $("link").dataset.link = how;
-  $("link-words").textContent = t(`link.${how}`);
+  write("link-words", t(`link.${how}`));
 }
 
 function disconnect(how) {
@@ -144,7 +147,7 @@ async function connect() {
   if (turn !== link.turn) return;
   if (!visitor) return lost();
   me = visitor;
-  $("who").textContent = me.name;
+  write("who", me.name);
   page.dataset.me = me.needs_login ? "out" : /^\w/.test(me.name) && "in";
   page.dataset.rights = me.rights.join(" ");
   for (const node of all("[data-right]")) node.disabled = !can(node.dataset.right);
@@ -235,15 +238,15 @@ function showCalls() {
   if (body.contains(focus)) focus.focus();
   for (const { parentNode: head, dataset } of all("thead button"))
     head.ariaSort = ["descending", "none", "ascending"][1 + order.sign * (dataset.sort === order.by)];
-  $("calls-count").textContent = calls.size;
-  $("calls-none").textContent = t(calls.size ? "calls.filtered" : "calls.none");
+  write("calls-count", calls.size);
+  write("calls-none", t(calls.size ? "calls.filtered" : "calls.none"));
 }
 
 const tag = (row, { id, doing }) => Object.assign(row.dataset, { call: id, doing });
 
 function showRow(one) {
-  if (!rows.has(one.id)) rows.set(one.id, stamp("call", one));
-  const row = rows.get(one.id);
+  const row = rows.get(one.id) ?? stamp("call", one);
+  rows.set(one.id, row);
   tag(row, one);
   row.querySelector("button").ariaCurrent = one.id === call.id;
   return show(row, one);
@@ -267,9 +270,10 @@ onclick = ({ target }) => {
 onkeydown = (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   const picks = all(".pick", event.target.closest("tbody, ol") ?? page);
-  if (!step || !picks.includes(event.target)) return;
+  const at = picks.indexOf(event.target);
+  if (!step || at < 0) return;
   event.preventDefault();
-  picks[picks.indexOf(event.target) + step]?.focus();
+  picks[at + step]?.focus();
 };
 
 // The chosen call: its story
@@ -287,8 +291,8 @@ async function choose(id) {
   if (call.id !== id) return;
   call.live = found?.live;
   call.facts = found && view(found.call);
-  $("call").dataset.call = id;
-  $("call").dataset.live = call.live ?? "";
+  Object.assign($("call").dataset, { call: id, live: call.live ?? "" });
+  $("past").dataset.recording = found?.recording;
   fit();
   if (call.live) showTargets();
   else if (found) showPast(found);
@@ -306,7 +310,7 @@ async function showTargets() {
 }
 
 function tell(happened) {
-  story = { said: new Map(), tools: new Map(), speech: new Map(), tool: 0 };
+  story = { said: new Map(), tools: {}, speech: new Map(), tool: 0 };
   for (const id of ["story", "strip", "turns"]) $(id).replaceChildren();
   happened.forEach(happen);
 }
@@ -344,34 +348,34 @@ function said({ role, item, at }) {
   return one;
 }
 
-// Of a cut text as much was heard as of its sound.
+// Of a cut text as much was heard as of its sound, in whole words.
 function showText(one, growing) {
-  const heard = one.text.slice(0, Math.round(one.text.length * one.share)).trimEnd();
+  const end = Math.round(one.text.length * one.share) + 1;
+  const heard = one.share < 1 ? one.text.slice(0, end).replace(/\s*\S*$/, "") : one.text;
   const text = one.row.querySelector(".text");
   text.textContent = heard;
   if (one.share < 1)
-    text.append(stamp("cut", { here: t("heard"), rest: one.text.slice(heard.length) }));
+    text.append(stamp("cut", { rest: one.text.slice(heard.length) }));
   one.row.classList.toggle("growing", growing);
 }
 
-const SIGNS = { barge_in: "▼", false_alarm: "▽" };
+const SIGNS = { barge_in: "▼", false_alarm: "▽", tool: "◆" };
 
 function mark(what, one) {
-  if (SIGNS[what]) onStrip("b", what, one.at, SIGNS[what]);
+  if (SIGNS[what]) onStrip(what, one.at);
   add("story", stamp("mark", { ...one, text: t(`mark.${what}`, one) })).dataset.what = what;
 }
 
-function onStrip(el, what, at, text = "") {
-  const node = add("strip", document.createElement(el));
+function onStrip(what, at) {
+  const node = add("strip", document.createElement(SIGNS[what] ? "b" : "i"));
   node.dataset.mark = what;
-  node.textContent = text;
+  node.textContent = SIGNS[what];
   vary(node, "at", at);
   return node;
 }
 
-function speech(side, item, at) {
-  story.speech.set(item, { node: onStrip("i", side, at), at });
-}
+const speech = (side, item, at) =>
+  story.speech.set(item, { node: onStrip(side, at), at });
 
 function silence(item, at) {
   const one = story.speech.get(item);
@@ -413,12 +417,12 @@ const TOLD = {
   operator: (one) => mark(one.did, one),
   tool_began(one) {
     story.tool++;
-    onStrip("b", "tool", one.at, "◆");
-    const data = { ...one, took: t("running") };
-    story.tools.set(one.tool, { ...data, row: add("story", stamp("tool", data)) });
+    onStrip("tool", one.at);
+    const row = add("story", stamp("tool", { ...one, took: t("running") }));
+    story.tools[one.tool] = { ...one, row };
   },
   tool_ended({ tool, ok, ms, result }) {
-    const one = story.tools.get(tool);
+    const one = story.tools[tool];
     if (!one) return;
     one.row.dataset.ok = ok;
     show(one.row, { ...one, took: AS.ms(ms), result: `${ok ? "✓" : "✗"} ${result}` });
@@ -438,7 +442,7 @@ function showCall(one) {
 
 function showTime(one) {
   call.seconds = Math.max(call.seconds, one.time);
-  $("call-time").textContent = AS.clock(one.time);
+  write("call-time", AS.clock(one.time));
   for (const { node, at } of story.speech.values()) vary(node, "for", call.seconds - at);
   vary($("strip"), "all", Math.max(call.live ? 20 : 1, call.seconds));
 }
@@ -498,14 +502,14 @@ function draw() {
   if (wave.whole) ink.fillRect((wide * $("recording").currentTime) / call.seconds, 0, 2, high);
 }
 
-async function showPast({ happened, verdict, recording }) {
-  const { id } = call;
+async function showPast({ happened, figures, verdict, recording }) {
+  const { id, facts } = call;
   tell(happened);
-  showCall(call.facts);
+  mark("over", { ...facts, at: facts.seconds });
+  showCall({ ...figures, ...facts });
   list("verdict", "line", verdict.map((text) => ({ text })));
   for (const file of all("[download]"))
     file.href = `${API}calls/${id}/${file.dataset.what}`;
-  $("past").dataset.recording = recording;
   const may = recording && can("listen");
   $("recording").src = may ? $("wav").href : "";
   const mine = wave;
@@ -536,26 +540,25 @@ function showHouse(news) {
   const state = ["stopping", "draining", "ready"].find((one) => news[one]) ?? "problem";
   $("state").dataset.state = state;
   news.why = words[`problem.${news.problem}`] ?? news.problem;
-  $("state-words").textContent = t(`house.${state}`, news);
-  $("day").ariaLabel = t("outcomes", news);
+  write("state-words", t(`house.${state}`, news));
   for (const [name, value] of Object.entries(news.latency)) vary($("range"), name, value ?? 0);
   $("drain").ariaChecked = news.draining;
-  $("drain-what").textContent = t(`drain.${news.draining}`);
-  const busy = (name) => [...calls.values()].filter((one) => one.agent === name).length;
+  write("drain-what", t(`drain.${news.draining}`));
+  const busy = ({ name }) => [...calls.values()].filter((one) => one.agent === name).length;
   const limit = (key, as, value, most, one) =>
     ({ name: t(key, one), text: t(`of.${as}`, { value, most }), value, most });
   list("limits", "meter", [
     limit("calls", "number", news.calls.now, news.calls.most),
-    ...agents.map((one) => limit("calls.agent", "number", busy(one.name), one.max_calls, one)),
+    ...agents.map((one) => limit("calls.agent", "number", busy(one), one.max_calls, one)),
     limit("spend", "money", news.spend.today, news.spend.most),
     ...news.spend.agents.map((one) => limit("spend.agent", "money", one.today, one.most, one)),
   ].filter((one) => one.most), (row, { value, most }) => {
-    vary(row, "share", Math.min(1, value / most));
+    vary(row, "share", value / most);
     row.classList.toggle("high", value > 0.8 * most);
   });
   list("providers", "provider", news.providers.map((one) => ({
-    ...one, sign: one.problem ? "✗" : "✓",
-    words: one.problem || t("provider.fine", one),
+    ...one, sign: one.problem ? "✗" : one.handshake_ms ? "✓" : "?",
+    words: one.problem ? "" : t(one.handshake_ms ? "provider.fine" : "provider.new", one),
     past: one.last_error && t("provider.error", one),
   })), (row, one) => (row.dataset.ok = !one.problem));
   // Stacked: each series covers part of the one before.
@@ -593,12 +596,12 @@ $("drain").onclick = () => attempt(api("drain", { draining: !house.draining }));
 let pages = [""];
 
 async function find() {
-  const query = new URLSearchParams([...new FormData($("search"))].filter(([, value]) => value));
-  if (pages.at(-1)) query.set("before", pages.at(-1));
+  const wanted = [...new FormData($("search")), ["before", pages.at(-1)]];
+  const query = new URLSearchParams(wanted.filter(([, value]) => value));
   const found = await attempt(api(`history?${query}`));
   if (!found) return;
   list("found", "found", found.calls.map(view), tag);
-  $("kept").textContent = found.kept;
+  write("kept", t(found.kept));
   $("newer").disabled = pages.length < 2;
   $("older").disabled = !found.next;
   $("older").onclick = () => find(pages.push(found.next));
@@ -643,14 +646,14 @@ async function listen() {
   }
   shut(open);
   if (ear === mine) ear = null;
-  $("listen").ariaPressed = Boolean(ear);
+  $("listen").ariaPressed = !!ear;
 }
 
 $("listen").onclick = () => (ear ? ear.abort() : listen());
 
 function talking(how, text = t(`talk.${how}`)) {
   $("talk").dataset.talk = how;
-  $("talk-words").textContent = text;
+  write("talk-words", text);
 }
 
 async function dial() {
@@ -664,8 +667,8 @@ async function dial() {
     const into = await sound(open, "microphone", 1);
     into.context.createMediaStreamSource(microphone).connect(into);
     talking("calling");
-    const path = `${API}talk?agent=${encodeURIComponent($("talk-agent").value)}`;
-    const socket = new WebSocket(location.origin.replace("http", "ws") + path);
+    const agent = encodeURIComponent($("talk-agent").value);
+    const socket = new WebSocket(`${API}talk?agent=${agent}`);
     socket.binaryType = "arraybuffer";
     talk.send = (what) => socket.readyState === 1 && socket.send(what);
     talk.end = () => socket.close();
@@ -679,7 +682,7 @@ async function dial() {
     const { reason } = await new Promise((over) => (socket.onclose = over));
     talking("idle", reason || t("talk.over"));
   } catch (error) {
-    talking("idle", error.name in words ? t(error.name) : error.message);
+    talking("idle", words[error.name] ?? error.message);
   }
   shut(open);
   talk = null;
@@ -703,8 +706,8 @@ function tick() {
     if (rows.has(one.id)) showRow(one);
     if (one === call.facts) showTime(one);
   }
-  if (talk) $("talk-time").textContent = AS.clock(now() - talk.since);
-  if (still.matches) draw();
+  if (talk) write("talk-time", AS.clock(now() - talk.since));
+  if (still.matches || wave.whole) draw();
 }
 
 document.onvisibilitychange = () => {
