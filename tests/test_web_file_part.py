@@ -146,6 +146,7 @@ class SendTests(WebCase):
         Path(self.path).write_bytes(b"short")
         self.threads.held = False
         self.threads.go()
+        self.successResultOf(self.place.done)
         self.assertEqual(self.body(transport), b"short")
         self.assertTrue(transport.disconnecting)
 

@@ -95,6 +95,7 @@ class FilePart:
             if self._gone:
                 return
             if not piece:  # it became shorter: what was promised cannot be kept
+                self._gone = True
                 self._request.loseConnection()
                 return
             self._request.write(piece)
