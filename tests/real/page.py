@@ -75,6 +75,20 @@ MODELS: Models = {
     },
     "shop": SHOP,
 }
+WATCH_SOUND = """(() => {
+    const loudest = window.loudest = {caller: -Infinity, agent: -Infinity, peak: 0};
+    const keep = (name, value) => {
+        loudest[name] = Math.max(loudest[name], Number(value ?? -Infinity));
+    };
+    const look = (changes) => changes.forEach(({target}) => {
+        if (target.matches(".bars i")) keep(target.className, target.dataset.db);
+        if (target.id === "wave") keep("peak", target.dataset.peak);
+    });
+    new MutationObserver(look).observe(document.body,
+        {subtree: true, attributeFilter: ["data-db", "data-peak"]});
+})()"""
+"""Remember the highest levels, in dBFS, and the highest peak that the page shows: sound
+may be over before somebody looks."""
 NUMBERS = itertools.count(600_000_001)
 """Of callers: each call has its own."""
 
@@ -203,10 +217,17 @@ class PageTestCase(RealTestCase):
         self._shots = itertools.count(1)
         self.forgiven: list[str] = []
         self.stage = self.its_stage()
-        self._own = self.stage.portero
+        self.answers(self.stage.portero)
 
     def its_stage(self) -> Stage:
         return the_stage()
+
+    def answers(self, portero: Portero) -> None:
+        """
+        Have this one answer in this test, once calls of others are over.
+        """
+        self._own = portero
+        self.assertTrue(portero.wait_until_idle(), "a call of another test goes on")
 
     def page(
         self,

@@ -6,7 +6,12 @@ import json
 
 from tests.lab.browser import Page
 from tests.lab.quality import noise_burst, pcm, tone
-from tests.real.page import HOSTILE_WORDS, WEBHOOK_SECONDS, PageTestCase
+from tests.real.page import (
+    HOSTILE_WORDS,
+    WATCH_SOUND,
+    WEBHOOK_SECONDS,
+    PageTestCase,
+)
 
 SPEAKING_DBFS = -40
 SILENT_DBFS = -70
@@ -23,10 +28,17 @@ def row(call_id: str, part: str = "") -> str:
 
 def level(call_id: str, side: str) -> str:
     """
-    @return: JavaScript: the level shown for C{caller} or C{agent}, in dBFS.
+    @return: JavaScript: the level shown for C{caller} or C{agent} now, in dBFS.
     """
     at = json.dumps(row(call_id, f".bars .{side}"))
     return f"Number(document.querySelector({at})?.dataset.db ?? NaN)"
+
+
+def loudest(side: str) -> str:
+    """
+    @return: JavaScript: the highest that it showed since L{WATCH_SOUND}.
+    """
+    return f"window.loudest.{side}"
 
 
 BETWEEN_WORDS = """(() => {
@@ -71,12 +83,13 @@ class CallTests(PageTestCase):
 
     def test_the_level_of_who_speaks_moves(self) -> None:
         page = self.page()
+        page.evaluate(WATCH_SOUND)
         phone, call_id = self.rings("brief")
-        page.until(f"{level(call_id, 'agent')} > {SPEAKING_DBFS}")
-        self.assertLess(page.evaluate(level(call_id, "caller")), SILENT_DBFS)
+        page.until(f"{loudest('agent')} > {SPEAKING_DBFS}")
         page.until(f"{level(call_id, 'agent')} < {SILENT_DBFS}")
+        self.assertLess(page.evaluate(loudest("caller")), SILENT_DBFS)
         phone.play(pcm(tone(400, 1.5, phone.sample_rate)))
-        page.until(f"{level(call_id, 'caller')} > {SPEAKING_DBFS}")
+        page.until(f"{loudest('caller')} > {SPEAKING_DBFS}")
         page.until(f"{level(call_id, 'caller')} < {SILENT_DBFS}")
 
     def test_what_is_said_appears_as_it_is_said(self) -> None:
@@ -84,6 +97,7 @@ class CallTests(PageTestCase):
         phone, call_id = self.rings("parrot")
         self.choose(page, call_id)
         page.evaluate(WATCH)
+        page.evaluate(WATCH_SOUND)
         page.appears("#story li[data-kind=said][data-role=assistant]")
         phone.wait_for_sound(5)
         phone.wait_for_quiet(0.7, 15)
@@ -95,7 +109,7 @@ class CallTests(PageTestCase):
         self.assertTrue(grown, texts)
         for before, after in zip(grown[0], grown[0][1:], strict=False):
             self.assertTrue(after.startswith(before), texts)
-        page.until("Number(document.querySelector('#wave').dataset.peak) > 5")
+        page.until(f"{loudest('peak')} > 5")
         page.appears("#turns li[data-turn='1']")
 
     def test_an_interruption_is_marked_where_it_was_heard(self) -> None:

@@ -175,7 +175,7 @@ class ActTests(PageTestCase):
 class RightsTests(PageTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self._own = the_guarded()
+        self.answers(the_guarded())
         self.forgiven.append(r"status of 40[13]")
 
     def log_in(self, page: Page, name: str, password: str = PASSWORD) -> None:

@@ -14,6 +14,11 @@ from tests.real.page import PageTestCase
 SPOKEN_WORDS = "seconds of speech"
 SAME_SPEECH = 0.95
 SOUND = "document.querySelector('#recording')"
+DRAWN = (
+    "performance.getEntriesByType('resource').some("
+    "(one) => one.name.endsWith('/waveform') && one.responseEnd)"
+)
+"""Whether the page has got what the recording looks like."""
 KEPT: dict[str, str] = {}
 """The call that all tests here are about."""
 
@@ -64,9 +69,11 @@ class HistoryTests(PageTestCase):
 
     def test_what_is_looked_for_is_text(self) -> None:
         page = self.history()
-        for words in ('" OR 1 NOT (', "<img src=x onerror=alert(1)>", "a* NEAR/2 -b"):
+        for words in ('" OR 1 NOT (', "<img src=x onload=nobody(7)>", "a* NEAR/2 -b"):
             self.search(page, q=words)
             page.appears("#found-none")
+            self.search(page, q="")
+            page.appears("#found li")
 
     def test_calls_are_filtered(self) -> None:
         page = self.history()
@@ -93,6 +100,7 @@ class HistoryTests(PageTestCase):
         page.until(f"{SOUND}.currentTime > 0.3")
         self.assertGreater(page.evaluate(f"{SOUND}.duration"), 4)
         page.evaluate(f"{SOUND}.pause()")
+        page.until(DRAWN)
         page.click("#wave")  # in its middle
         page.until(f"Math.abs({SOUND}.currentTime - {SOUND}.duration / 2) < 1.5")
 

@@ -144,7 +144,7 @@ class EverybodyTests(PageTestCase):
         self.assertTrue(self.portero.wait_until_idle())
 
     def test_the_login(self) -> None:
-        self._own = the_guarded()
+        self.answers(the_guarded())
         self.forgiven.append("status of 401")
         page = self.page()
         page.appears("#login-name")

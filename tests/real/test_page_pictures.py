@@ -27,12 +27,19 @@ from tests.lab.phone import Phone
 from tests.lab.quality import load, pcm
 from tests.lab.recording import Sound
 from tests.lab.service import Models
-from tests.real.page import SENTENCE, SHOP, PageTestCase, Stage, webhook
+from tests.real.page import (
+    SENTENCE,
+    SHOP,
+    WATCH_SOUND,
+    PageTestCase,
+    Stage,
+    webhook,
+)
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "pictures"
 NAMES = ("page", "call")
 MOST_BYTES = 250_000
-DRAWN_BY = ("page.html", "page.css", "texts/en.json")
+DRAWN_BY = ("page.html", "page.css", "page.js", "texts/en.json")
 """What they look like is in these."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEYWORD = b"Drawn by\x00"
@@ -132,6 +139,7 @@ class PicturesTests(PageTestCase):
         others = [self.rings("default", "Tom Baker"), self.rings("night", "Jan Visser")]
         phone, call_id = self.rings("shop", "Ana Pérez")
         page = self.page()
+        page.evaluate(WATCH_SOUND)
         self.choose(page, call_id)
         self._speaks(phone, self.speech())
         page.shows("#story li[data-kind=tool]", "on its way")
@@ -144,7 +152,7 @@ class PicturesTests(PageTestCase):
             speaking.play(pcm(self.sentence()))
         page.shows("#story", "No, that is all.")
         page.shows("#story", "You are welcome.")
-        page.until("Number(document.querySelector('#wave').dataset.peak) > 5")
+        page.until("window.loudest.peak > 5")
         self._taken(page, "page")
         phone.hang_up()
         page.appears(f"#call[data-call='{call_id}'][data-live=false] #recording")
