@@ -126,6 +126,7 @@ class HeaderTests(SiteCase):
             part.split(" ", 1)
             for part in HEADERS["Content-Security-Policy"].split("; ")
         )
+        self.assertNotIn("unsafe", HEADERS["Content-Security-Policy"])
         self.assertEqual(policy["default-src"], "'none'")
         self.assertEqual(policy["script-src"], "'self'")
         self.assertEqual(policy["connect-src"], "'self'")

@@ -38,10 +38,10 @@ CSP: Final = "; ".join(
     [
         "default-src 'none'",
         "script-src 'self'",
-        "style-src 'self' 'unsafe-inline'",  # which uPlot needs
+        "style-src 'self'",
         "connect-src 'self'",
-        "img-src 'self' data:",
-        "media-src 'self' blob:",
+        "img-src 'self'",
+        "media-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
