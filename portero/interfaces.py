@@ -60,7 +60,8 @@ class LegMake:
 HAPPENINGS: Final[Mapping[str, str]] = {
     "state": "state: of the call (callstate.State)",
     "floor": "floor: who has it (turns.Floor)",
-    "caller": "speaking: whether the caller does, as the service hears it",
+    "caller": "speaking: whether the caller does, as the service hears it; and if so, "
+    "item: in which it will be said what they say",
     "key": "the caller pressed a key; which one is nobody's business",
     "words": "role, item, text: the next piece of what is being said; of the agent's, "
     "before it is heard",

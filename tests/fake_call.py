@@ -480,6 +480,6 @@ class Story:
         return self
 
     def caller_speaks(self, seconds: float = 1.0) -> None:
-        self.service.events.caller_started()
+        self.service.events.caller_started("asked")
         self.clock.advance(seconds)
         self.service.events.caller_stopped()

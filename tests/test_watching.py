@@ -293,7 +293,11 @@ SCENES: list[tuple[str, Scene, list[dict[str, Any]]]] = [
             )
         ],
     ),
-    ("caller", lambda: Story().waiting(), [{"speaking": True}, {"speaking": False}]),
+    (
+        "caller",
+        lambda: Story().waiting(),
+        [{"speaking": True, "item": "asked"}, {"speaking": False}],
+    ),
     ("key", pressed, [{}]),
     (
         "words",

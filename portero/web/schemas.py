@@ -130,7 +130,7 @@ _TOOL: Final = said(COUNT, "A number, the same when it began and ended")
 DATA: Final[Mapping[str, Mapping[str, Schema]]] = {
     "state": {"state": _one_of(State)},
     "floor": {"floor": _one_of(Floor)},
-    "caller": {"speaking": FLAG},
+    "caller": {"speaking": FLAG, "item": TEXT},
     "key": {},
     "words": {"role": _ROLE, "item": TEXT, "text": TEXT},
     "said": {"role": _ROLE, "item": TEXT, "text": TEXT},
@@ -163,7 +163,10 @@ DATA: Final[Mapping[str, Mapping[str, Schema]]] = {
 }
 """Of each kind of L{HAPPENINGS}: what it tells, by name."""
 
-_NOT_ALWAYS: Final = {"service": ()}
+_NOT_ALWAYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "service": (),
+    "caller": ("speaking",),
+}
 """Of a kind: what it always tells, where that is not all."""
 
 

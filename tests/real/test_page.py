@@ -41,6 +41,27 @@ def loudest(side: str) -> str:
     return f"window.loudest.{side}"
 
 
+CALLER_TWICE = [
+    {"kind": "caller", "at": 1, "speaking": True, "item": "first"},
+    {"kind": "caller", "at": 2, "speaking": False},
+    {"kind": "barge_in", "at": 2.1},
+    {"kind": "caller", "at": 3, "speaking": True, "item": "second"},
+    {"kind": "said", "at": 3.1, "role": "user", "item": "first", "text": "Hello?"},
+    {"kind": "caller", "at": 4, "speaking": False},
+    {"kind": "caller", "at": 5, "speaking": True, "item": "a noise"},
+    {"kind": "caller", "at": 6, "speaking": False},
+    {"kind": "said", "at": 7, "role": "user", "item": "second", "text": "Anybody?"},
+]
+"""What is said is understood later, or never."""
+ANSWERED = """(() => {
+    const ask = window.fetch;
+    window.fetch = async (path, ...more) => {
+        const answer = await ask(path, ...more);
+        if (!path.includes(CALL_ID)) return answer;
+        return Response.json({...await answer.json(), happened: HAPPENED});
+    };
+})()"""
+"""Have a call of the past be another one."""
 BETWEEN_WORDS = """(() => {
     const cut = document.querySelector("#story .unheard");
     const heard = cut.closest(".text").firstChild.nodeType === Node.TEXT_NODE;
@@ -111,6 +132,20 @@ class CallTests(PageTestCase):
             self.assertTrue(after.startswith(before), texts)
         page.until(f"{loudest('peak')} > 5")
         page.appears("#turns li[data-turn='1']")
+
+    def test_what_the_caller_says_stands_where_it_began(self) -> None:
+        phone, call_id = self.rings("brief")
+        phone.hang_up()
+        self.assertTrue(self.portero.wait_until_idle())
+        page = self.page()
+        answered = ANSWERED.replace("CALL_ID", json.dumps(call_id))
+        page.evaluate(answered.replace("HAPPENED", json.dumps(CALLER_TWICE)))
+        page.evaluate(f"location.hash = 'call={call_id}'")
+        page.appears("#story li[data-what=over]")
+        told = [" ".join(text.split()) for text in page.texts("#story li")[:-1]]
+        interrupted = "00:02 The caller interrupts the agent"
+        first, second = "Caller 00:01 Hello?", "Caller 00:03 Anybody?"
+        self.assertEqual(told, [first, interrupted, second])
 
     def test_an_interruption_is_marked_where_it_was_heard(self) -> None:
         page = self.page()

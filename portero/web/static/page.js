@@ -337,8 +337,7 @@ function add(id, node) {
 }
 
 function said({ role, item, at }) {
-  let one = item && story.said.get(item);
-  if (!one && role === "user" && item) [one, story.open] = [story.open, null];
+  let one = story.said.get(item);
   if (!one) {
     const row = add("story", stamp("said", { who: t(`role.${role}`), at }));
     row.dataset.role = role;
@@ -384,10 +383,10 @@ function silence(item, at) {
 }
 
 const TOLD = {
-  caller({ at, speaking }) {
+  caller({ at, speaking, item }) {
     if (!speaking) return silence("", at);
     speech("caller", "", at);
-    if (story.open?.row !== $("story").lastElementChild) story.open = said({ role: "user", at });
+    if (item) said({ role: "user", item, at });
   },
   words(one) {
     const bubble = said(one);
@@ -505,6 +504,7 @@ function draw() {
 async function showPast({ happened, figures, verdict, recording }) {
   const { id, facts } = call;
   tell(happened);
+  for (const { row, text } of story.said.values()) if (!text) row.remove();
   mark("over", { ...facts, at: facts.seconds });
   showCall({ ...figures, ...facts });
   list("verdict", "line", verdict.map((text) => ({ text })));
