@@ -557,6 +557,21 @@ class TranscriptTests(ApiCase):
             ],
         )
 
+    def test_each_stands_where_it_began(self) -> None:
+        _, call = self.call(ID)
+        happened = [
+            {"kind": "caller", "at": 1, "speaking": True, "item": "a"},
+            {"kind": "caller", "at": 2, "speaking": False},
+            {"kind": "sounding", "at": 3, "item": "b"},
+            {
+                **{"kind": "said", "at": 4, "role": "assistant", "item": "b"},
+                "text": "Hello",
+            },
+            {"kind": "said", "at": 5, "role": "user", "item": "a", "text": "Hi"},
+        ]
+        lines = transcript(call.snapshot(), happened).splitlines()
+        self.assertEqual(lines[4:], ["00:01 Caller: Hi", "00:03 Agent: Hello"])
+
     def test_the_head_names_the_caller(self) -> None:
         call = {
             **{"id": ID, "began": "2026-11-21T12:00:00+00:00", "seconds": 61.6},

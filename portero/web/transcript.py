@@ -12,8 +12,8 @@ def transcript(call: Mapping[str, Any], happened: Iterable[Mapping[str, Any]]) -
     """
     @param call: As the API shows it, under way or over.
     @param happened: In it, oldest first.
-    @return: A head, and a line for each utterance with its time; what the caller did
-        not hear to its end says so.
+    @return: A head, and a line for each utterance with the time when it began, as far
+        as that is known; what the caller did not hear to its end says so.
     """
     happened = list(happened)
     number = f" {call['caller_number']}" if call["caller_number"] else ""
@@ -24,10 +24,17 @@ def transcript(call: Mapping[str, Any], happened: Iterable[Mapping[str, Any]]) -
         "",
     ]
     heard = {one["item"]: one for one in happened if one["kind"] == "cut"}
+    began: dict[str, float] = {}
     for one in happened:
-        if one["kind"] != "said":
-            continue
-        minutes, seconds = divmod(int(one["at"]), 60)
+        if one["kind"] in ("caller", "words", "sounding") and one.get("item"):
+            began.setdefault(one["item"], one["at"])
+    said = [
+        (began.get(one["item"], one["at"]), one)
+        for one in happened
+        if one["kind"] == "said"
+    ]
+    for at, one in sorted(said, key=lambda each: each[0]):
+        minutes, seconds = divmod(int(at), 60)
         text = " ".join(str(one["text"]).split())
         cut = heard.get(one["item"]) if one["role"] == "assistant" else None
         if cut is not None:
