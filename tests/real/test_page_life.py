@@ -18,6 +18,8 @@ QUICK_CALLS = 150
 KEYS = (8, 2)
 """Pressed with each of them, in the call that the page shows: the first time more than
 it lists in all."""
+FILTER = "getComputedStyle(document.querySelector('main')).filter"
+"""Through which all is seen that may be old."""
 MORE_NODES = 400
 MORE_BYTES = 1_500_000
 """A page may hold so much more after as many calls again."""
@@ -53,9 +55,11 @@ class ConnectionTests(PageTestCase):
         before.stop()
         page.appears("#link[data-link=lost]")
         page.shows("#link-words", "Reconnecting")
+        self.assertEqual(page.evaluate(FILTER), "grayscale(1)")
         self._own = Portero(ports=(before.port, before.web_port))
         self.addCleanup(self._own.stop)
         page.appears("#link[data-link=live]", 20)
+        self.assertEqual(page.evaluate(FILTER), "none")
         phone, call_id = self.rings()
         page.appears(f"#calls-body tr[data-call='{call_id}']")
         phone.hang_up()

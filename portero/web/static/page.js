@@ -701,7 +701,7 @@ function tint() {
 }
 
 function tick() {
-  for (const one of calls.values()) {
+  for (const one of link.source ? calls.values() : []) {
     one.time = one.seconds + now() - one.came;
     if (rows.has(one.id)) showRow(one);
     if (one === call.facts) showTime(one);
