@@ -58,10 +58,10 @@ ANSWERED = """(() => {
     window.fetch = async (path, ...more) => {
         const answer = await ask(path, ...more);
         if (!path.includes(CALL_ID)) return answer;
-        return Response.json({...await answer.json(), happened: HAPPENED});
+        return Response.json({...await answer.json(), ...MORE});
     };
 })()"""
-"""Have a call of the past be another one."""
+"""Have a call of the past be another one in some ways."""
 BETWEEN_WORDS = """(() => {
     const cut = document.querySelector("#story .unheard");
     const heard = cut.closest(".text").firstChild.nodeType === Node.TEXT_NODE;
@@ -134,18 +134,36 @@ class CallTests(PageTestCase):
         page.appears("#turns li[data-turn='1']")
 
     def test_what_the_caller_says_stands_where_it_began(self) -> None:
+        page = self.past(happened=CALLER_TWICE)
+        told = [" ".join(text.split()) for text in page.texts("#story li")[:-1]]
+        interrupted = "00:02 The caller interrupts the agent"
+        first, second = "Caller 00:01 Hello?", "Caller 00:03 Anybody?"
+        self.assertEqual(told, [first, interrupted, second])
+
+    def test_of_a_past_call_is_shown_what_was_measured(self) -> None:
+        sound = {"caller_level_dbfs": -23.4, "echo_db": 31.2}
+        page = self.past(figures={"jitter_ms": 1.25, "tail_ms": 21, "sound": sound})
+        for figure, text in (
+            *(("jitter", "1.3 ms"), ("tail", "21 ms")),
+            *(("caller_level", "-23 dB"), ("echo", "31 dB")),
+        ):
+            page.shows(f"#figures [data-figure={figure}]", text)
+        page.vanishes("#figures [data-figure=caller_noise]")
+
+    def past(self, **more: object) -> Page:
+        """
+        @param more: What else the API tells of it.
+        @return: A page that shows a call of the past.
+        """
         phone, call_id = self.rings("brief")
         phone.hang_up()
         self.assertTrue(self.portero.wait_until_idle())
         page = self.page()
         answered = ANSWERED.replace("CALL_ID", json.dumps(call_id))
-        page.evaluate(answered.replace("HAPPENED", json.dumps(CALLER_TWICE)))
+        page.evaluate(answered.replace("MORE", json.dumps(more)))
         page.evaluate(f"location.hash = 'call={call_id}'")
         page.appears("#story li[data-what=over]")
-        told = [" ".join(text.split()) for text in page.texts("#story li")[:-1]]
-        interrupted = "00:02 The caller interrupts the agent"
-        first, second = "Caller 00:01 Hello?", "Caller 00:03 Anybody?"
-        self.assertEqual(told, [first, interrupted, second])
+        return page
 
     def test_an_interruption_is_marked_where_it_was_heard(self) -> None:
         page = self.page()

@@ -25,6 +25,7 @@ const AS = {
   number: figure(0),
   ms: figure(0, " ms"),
   ms1: figure(1, " ms"),
+  db: figure(0, " dB"),
   money: (value) => figure(value < 1 ? 3 : 2, "", "$")(value),
   when: (iso) =>
     new Date(iso).toLocaleString(page.lang, { dateStyle: "medium", timeStyle: "short" }),
@@ -318,7 +319,7 @@ function tell(happened) {
 function happen(one) {
   call.seconds = Math.max(call.seconds, one.at);
   if (TOLD[one.kind]) TOLD[one.kind](one);
-  else if (`mark.${one.kind}` in words) mark(one.kind, one);
+  else if (`mark.${one.kind}` in words) mark(one);
   if (call.live && !story.left) story.frame ??= requestAnimationFrame(follow);
 }
 
@@ -360,9 +361,9 @@ function showText(one, growing) {
 
 const SIGNS = { barge_in: "▼", false_alarm: "▽", tool: "◆" };
 
-function mark(what, one) {
-  if (SIGNS[what]) onStrip(what, one.at);
-  add("story", stamp("mark", { ...one, text: t(`mark.${what}`, one) })).dataset.what = what;
+function mark(one, did = one.did ?? one.kind) {
+  if (SIGNS[did]) onStrip(did, one.at);
+  add("story", stamp("mark", { ...one, text: t(`mark.${did}`, one) })).dataset.what = did;
 }
 
 function onStrip(what, at) {
@@ -411,9 +412,9 @@ const TOLD = {
     row.dataset.turn = one.turn;
     vary(row, "ms", one.sounded_ms);
   },
-  state: (one) => `mark.${one.state}` in words && mark(one.state, one),
-  service: (one) => mark(one.lost ? "lost" : "service", one),
-  operator: (one) => mark(one.did, one),
+  state: (one) => `mark.${one.state}` in words && mark(one, one.state),
+  service: (one) => mark(one, one.lost ? "lost" : "service"),
+  operator: (one) => mark(one),
   tool_began(one) {
     story.tool++;
     onStrip("tool", one.at);
@@ -505,7 +506,7 @@ async function showPast({ happened, figures, verdict, recording }) {
   const { id, facts } = call;
   tell(happened);
   for (const { row, text } of story.said.values()) if (!text) row.remove();
-  mark("over", { ...facts, at: facts.seconds });
+  mark({ ...facts, at: facts.seconds }, "over");
   showCall({ ...figures, ...facts });
   list("verdict", "line", verdict.map((text) => ({ text })));
   for (const file of all("[download]"))
