@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import time
 from uuid import uuid4
@@ -20,6 +22,26 @@ KEYS = (8, 2)
 it lists in all."""
 FILTER = "getComputedStyle(document.querySelector('main')).filter"
 """Through which all is seen that may be old."""
+HURRY = """(() => {
+    const later = setTimeout;
+    window.setTimeout = (what, ms, ...more) => later(what, ms / 4, ...more);
+})()"""
+"""Nobody waits for 15 s."""
+DEAF = """(() => {
+    const ask = window.fetch;
+    window.asked = 0;
+    window.fetch = (path, ...more) => {
+        if (!path.endsWith("/me")) return ask(path, ...more);
+        window.asked += 1;
+        return new Promise(() => {});
+    };
+})()"""
+"""What is asked before all else gets lost."""
+SEEN = """(() => {
+    Object.defineProperty(document, "hidden", {value: !SEEN, configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+})()"""
+"""Tell the page whether somebody sees it."""
 MORE_NODES = 400
 MORE_BYTES = 1_500_000
 """A page may hold so much more after as many calls again."""
@@ -64,6 +86,41 @@ class ConnectionTests(PageTestCase):
         page.appears(f"#calls-body tr[data-call='{call_id}']")
         phone.hang_up()
         page.vanishes(f"#calls-body tr[data-call='{call_id}']")
+
+
+    def test_a_line_that_is_silent_is_a_dead_one(self) -> None:
+        self.own_portero()
+        page = self.page()
+        page.appears("#link[data-link=live]")
+        page.evaluate(HURRY)
+        page.choose("#language", "es")  # connects anew
+        page.shows("#link[data-link=live]", "En vivo")
+        os.kill(self.portero.pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, self.portero.pid, signal.SIGCONT)
+        page.appears("#link[data-link=lost]")
+        os.kill(self.portero.pid, signal.SIGCONT)
+        page.appears("#link[data-link=live]", 20)
+
+    def test_what_is_never_answered_is_asked_again(self) -> None:
+        page = self.page()
+        page.appears("#link[data-link=live]")
+        page.evaluate(HURRY)
+        page.evaluate(DEAF)
+        page.choose("#language", "es")
+        page.until("window.asked >= 2")
+
+    def test_a_page_that_nobody_sees_sleeps_and_wakes(self) -> None:
+        page = self.page()
+        page.appears("#link[data-link=live]")
+        page.evaluate(HURRY)
+        page.evaluate(SEEN.replace("SEEN", "false"))
+        page.appears("#link[data-link=asleep]")
+        phone, call_id = self.rings()
+        self.assertEqual(page.count("#calls-body tr"), 0)
+        page.evaluate(SEEN.replace("SEEN", "true"))
+        page.appears("#link[data-link=live]")
+        page.appears(f"#calls-body tr[data-call='{call_id}']")
+        phone.hang_up()
 
 
 class LanguageTests(PageTestCase):

@@ -143,6 +143,7 @@ function expect() {
 
 async function connect() {
   disconnect(link.tries ? "lost" : "connecting");
+  expect();
   const turn = link.turn;
   const visitor = await api("me").catch(() => null);
   if (turn !== link.turn) return;
@@ -167,7 +168,6 @@ async function connect() {
       expect();
       hear(JSON.parse(data));
     });
-  expect();
 }
 
 const HEARD = {
