@@ -193,8 +193,8 @@ class Bridge(MultiService):
         if self.draining:
             raise Refused(
                 "draining",
-                "an operator lets portero run empty, until Take no new calls is switched "
-                "off again on the page",
+                "an operator lets portero run empty, until that is switched off again "
+                "on the page",
             )
         if len(self._open) + expected >= self.max_calls:
             raise Refused(
