@@ -513,6 +513,15 @@ class RecordingTests(ApiCase):
         whole = len(self.wav)
         self.assertEqual(fields["content-range"], f"bytes 44-143/{whole}")
 
+    def test_who_opens_it_is_in_the_audit(self) -> None:
+        with capturedLogs() as events:
+            self.fetch()
+            self.fetch("Range: bytes=0-")
+            self.fetch("Range: bytes=44-")
+        audit = [one for one in events if one["log_namespace"] == "portero.audit"]
+        said = f"call {ID}: operator (this machine): opens the recording"
+        self.assertEqual([formatEvent(one) for one in audit], [said, said])
+
     def test_beyond_its_end_is_416(self) -> None:
         status, fields, body = self.fetch(f"Range: bytes={len(self.wav)}-")
         self.assertEqual((status, json.loads(body)["status"]), (416, 416))

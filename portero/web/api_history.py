@@ -213,6 +213,13 @@ class HistoryApi:
         path = await self._archive.recording_path(asked.id)
         if path is None:
             raise await self._missing(asked.id)
+        # A player goes on asking for parts of it.
+        if (asked.request.getHeader(b"range") or b"bytes=0-").startswith(b"bytes=0-"):
+            _AUDIT.info(
+                "call {call_id}: operator {who}: opens the recording",
+                call_id=harmless(asked.id),
+                who=harmless(asked.who),
+            )
         name = f'inline; filename="{asked.id}.wav"'
         asked.request.setHeader(b"content-disposition", name.encode())
         await FilePart(asked.request, path, self._in_thread).send(WAV)
