@@ -1,15 +1,13 @@
-"""How loud both sides of many calls are, at the price of a few: counted all at once."""
+"""How loud both sides of calls are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from zope.interface import implementer
 
-from portero.audio import SILENCE_DBFS
+from portero.audio import level_dbfs, peak
 from portero.interfaces import IAudioTap
 
 STEP_MS: Final = 20
@@ -48,36 +46,14 @@ class Meter:
 
 def levels(calls: Sequence[Sides]) -> list[list[int]]:
     """
-    @return: For each call its caller's and its agent's RMS level in whole dBFS;
-        L{SILENCE_DBFS} where there is nothing.
+    One side after the other: to count all of 100 calls at once took more than twice the
+    time, as none of it was still at hand (measured).
+
+    @return: For each call its caller's and its agent's RMS level in whole dBFS.
     """
-    sides = [b"".join(frames) for call in calls for frames in call]
-    energy = _of_each(np.add, sides, lambda pcm: np.square(pcm, dtype=np.float32))
-    power = energy / [max(len(side) // 2, 1) for side in sides] / FULL**2
-    least = 10 ** (SILENCE_DBFS / 10)
-    decibels = np.rint(10 * np.log10(np.maximum(power, least))).astype(int)
-    result: list[list[int]] = decibels.reshape(-1, 2).tolist()
-    return result
+    return [[round(level_dbfs(b"".join(frames))) for frames in call] for call in calls]
 
 
 def peaks(frames: Sequence[bytes]) -> list[int]:
     """@return: Of each frame of one side, linear, 0 to 100."""
-    highest = _of_each(np.maximum, frames, lambda pcm: np.abs(pcm.astype(np.float32)))
-    result: list[int] = np.rint(highest * (100 / FULL)).astype(int).tolist()
-    return result
-
-
-def _of_each(
-    reduce: np.ufunc,
-    pieces: Sequence[bytes],
-    weigh: Callable[[NDArray[np.int16]], NDArray[np.float32]],
-) -> NDArray[np.float32]:
-    """@return: For each piece, all its samples as one number; nothing has 0."""
-    lengths = np.array([len(piece) // 2 for piece in pieces], dtype=int)
-    result = np.zeros(len(pieces), np.float32)
-    there = lengths > 0
-    if there.any():
-        weighed = weigh(np.frombuffer(b"".join(pieces), "<i2"))
-        ends = np.cumsum(lengths[there])
-        result[there] = reduce.reduceat(weighed, np.append(0, ends[:-1]))
-    return result
+    return [round(peak(frame) * 100 / FULL) for frame in frames]
