@@ -87,7 +87,6 @@ class ConnectionTests(PageTestCase):
         phone.hang_up()
         page.vanishes(f"#calls-body tr[data-call='{call_id}']")
 
-
     def test_a_line_that_is_silent_is_a_dead_one(self) -> None:
         self.own_portero()
         page = self.page()
