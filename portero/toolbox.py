@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from portero import arguments as checked
+from portero.discretion import TOOL
 from portero.interfaces import ICallControl, ITool
 from portero.watching import Watch
 
@@ -38,7 +39,7 @@ class Toolbox:
 
     Each use is one line of the log, in the namespace C{portero.audit}: when it is over,
     with who asked for what, and what came of it. Arguments that a tool names in an
-    attribute C{private} are left out.
+    attribute C{private} are left out, and all of them while the recording is paused.
     """
 
     log = Logger()
@@ -68,7 +69,7 @@ class Toolbox:
             end of its call: what the agent has promised is done.
         """
         began, number = self._clock.seconds(), next(self._count)
-        if watch:
+        if watch is not None:
             watch.tell(
                 "tool_began",
                 tool=number,
@@ -122,7 +123,8 @@ class Toolbox:
         # What a tool found is the caller's business, why it refused the operator's.
         refused = value.lower().startswith((ERROR, NOT_YET))
         ms = round((self._clock.seconds() - began) * 1000)
-        if watch:
+        private = watch is not None and watch.discretion.hides(TOOL, number)
+        if watch is not None:
             watch.tell(
                 "tool_ended",
                 tool=number,
@@ -138,8 +140,8 @@ class Toolbox:
             agent=call.agent,
             caller=call.facts.caller_in_short,
             tool=_name(name),
-            arguments=self._shown(name, arguments),
-            result=_words(value) if refused else "answered" if value else "done",
+            arguments="..." if private and arguments else self._shown(name, arguments),
+            result=_outcome(value, refused, private),
             ms=ms,
         )
         return value
@@ -160,6 +162,13 @@ class Toolbox:
 def _name(name: str) -> str:
     """@return: As the model gave it, fit for a line."""
     return checked.shown(name, 40)[1:-1]
+
+
+def _outcome(answer: str, refused: bool, private: bool) -> str:
+    """@return: In words, for the log."""
+    if refused:
+        return "refused" if private else _words(answer)
+    return "answered" if answer else "done"
 
 
 def _words(answer: str, ascii: bool = True) -> str:

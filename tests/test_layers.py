@@ -17,7 +17,7 @@ PURE = {
     *("envfile", "networks", "record", "reference", "greeting", "tones", "guard"),
     *("webhooks.parameters", "webhooks.request_text", "webhooks.answers"),
     *("webhooks.check", "web_sections", "web.passwords"),
-    *("web.schemas", "web.transcript", "web.meter"),
+    *("web.schemas", "web.transcript", "web.meter", "discretion"),
     *("histogram", "record_sections", "records.past", "records.rows"),
     *("records.verdict", "records.tape"),
     *("records.verdict_words", "records.waveform"),
@@ -25,7 +25,7 @@ PURE = {
 LEAVES = {"transports", "providers", "tools"}
 CALL = {
     *("call", "allowance", "departure", "errands", "journal", "control", "earpiece"),
-    *("switchboard", "talk", "agent", "watching"),
+    *("switchboard", "talk", "agent", "watching", "privacy"),
 }
 LEG = {"line", "taps", "playout", "pacing"}
 """What legs have in common."""

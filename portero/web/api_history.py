@@ -11,7 +11,7 @@ from twisted.web.server import NOT_DONE_YET
 from portero.record import Outcome
 from portero.records.archive import LONGEST_QUERY, MOST_AT_ONCE, Query
 from portero.web import schemas
-from portero.web.api_calls import CallStories, unknown
+from portero.web.api_calls import CallStories
 from portero.web.file_part import FilePart, InThread
 from portero.web.operation import (
     JSON,
@@ -32,6 +32,11 @@ TEXT: Final = {"type": "string"}
 NO_RECORDING: Final = (
     "this call has no recording: it was not recorded (record of its agent), or it was "
     "deleted (days of [records])"
+)
+
+UNDER_WAY: Final = (
+    "this call is under way: its recording can be had when it is over; to hear the "
+    "call now, GET /api/v1/calls/ID/listen"
 )
 
 
@@ -186,5 +191,5 @@ class HistoryApi:
 
     async def _missing(self, call_id: str) -> Problem:
         """@return: Why there is nothing to hear."""
-        story = await self._archive.call(call_id)
-        return unknown(call_id) if story is None else Problem(404, NO_RECORDING)
+        story = await self._stories.of(call_id)
+        return Problem(404, UNDER_WAY if story["live"] else NO_RECORDING)

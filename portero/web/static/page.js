@@ -314,7 +314,7 @@ function tell(happened) {
 function happen(one) {
   call.seconds = Math.max(call.seconds, one.at);
   if (TOLD[one.kind]) TOLD[one.kind](one);
-  else if (`mark.${one.kind}` in words) mark(one.kind, one);
+  else if (`mark.${one.kind}` in words) mark(one);
   if (call.live && !story.left) story.frame ??= requestAnimationFrame(follow);
 }
 
@@ -356,9 +356,9 @@ function showText(one, growing) {
 
 const SIGNS = { barge_in: "▼", false_alarm: "▽" };
 
-function mark(what, one) {
-  if (SIGNS[what]) onStrip("b", what, one.at, SIGNS[what]);
-  add("story", stamp("mark", { ...one, text: t(`mark.${what}`, one) })).dataset.what = what;
+function mark(one, did = one.did ?? one.kind) {
+  if (SIGNS[did]) onStrip("b", did, one.at, SIGNS[did]);
+  add("story", stamp("mark", { ...one, text: t(`mark.${did}`, one) })).dataset.what = did;
 }
 
 function onStrip(el, what, at, text = "") {
@@ -408,9 +408,10 @@ const TOLD = {
     row.dataset.turn = one.turn;
     vary(row, "ms", one.sounded_ms);
   },
-  state: (one) => `mark.${one.state}` in words && mark(one.state, one),
-  service: (one) => mark(one.lost ? "lost" : "service", one),
-  operator: (one) => mark(one.did, one),
+  state: (one) => `mark.${one.state}` in words && mark(one, one.state),
+  service: (one) => mark(one, one.lost ? "lost" : "service"),
+  operator: mark,
+  recording: mark,
   tool_began(one) {
     story.tool++;
     onStrip("b", "tool", one.at, "◆");
