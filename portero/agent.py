@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby, islice
 from math import inf
+from random import Random
 from typing import Final
 
 from twisted.logger import Logger
@@ -93,7 +94,8 @@ class Agent:
         self._events = events
         self._watch = watch
         self._opened = 0.0
-        self._backoff = Backoff()
+        # The same call once more is to wait as long.
+        self._backoff = Backoff(Random(brief.call_id).random)
         self._begun = False
         """The conversation knows the leg's rates."""
         self._gate: Gate | None = None

@@ -16,6 +16,10 @@ from portero.config import DEFAULT, Config
 from portero.endpoints import endpoint_string, exposed
 
 DEMO: Final = "the built-in demo agent"
+NO_NVX: Final = (
+    "Autobahn runs without its compiled part (NVX), which costs several times the CPU: "
+    "install a binary wheel of autobahn, and unset AUTOBAHN_USE_NVX"
+)
 SHORT_QUEUE: Final = 1500
 """Frames, which are half a minute."""
 
@@ -120,10 +124,7 @@ def warnings(config: Config) -> list[str]:
 
     found = []
     if not USES_NVX:
-        found.append(
-            "Autobahn runs without its compiled part (NVX), which costs several times "
-            "the CPU: install a binary wheel of autobahn, and unset AUTOBAHN_USE_NVX"
-        )
+        found.append(NO_NVX)
     if 0 < config.listen.queue_frames < SHORT_QUEUE:
         found.append(
             f"[listen] queue_frames: {config.listen.queue_frames} frames are "
@@ -140,8 +141,11 @@ def warnings(config: Config) -> list[str]:
         )
     files = [provider.api_key_file for provider in config.providers.values()]
     files += [config.listen.web_token_file, config.ami.secret_file]
+    files += [config.records.password_file, config.records.webhook_secret_file]
     files += [settings.token_file for settings in config.webhooks.values()]
     files += [settings.token_file for settings in config.mcp.values()]
+    files += [gate.password_file for gate in config.gates.values()]
+    files += [config.mail.password_file]
     files += re.findall(r"^ssl:.*:privateKey=([^:]*)", web)
     found += [
         f"{path} is open to every user of this machine: chmod 600 it"

@@ -48,7 +48,7 @@ class CallSettings:
     """While a tool runs for longer than that: C{phrase}, C{sound} or C{none}."""
     filler_after: float = 2.0
     menu: Mapping[str, str] = field(default_factory=dict)
-    """By key: C{context,extension,priority} where it leads."""
+    """By key: C{context,extension,priority} where it leads now."""
     pause_keys: str = ""
     """With these the caller pauses the recording; empty: they cannot."""
     resume_keys: str = ""

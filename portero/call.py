@@ -310,10 +310,12 @@ class Call:
 
     def _choose(self, key: str) -> None:
         """The caller's own choice: nothing that is being said is waited for."""
+        target = self._settings.menu.get(key)
+        if target is None:
+            return  # it has just closed
         self._talk.let_go()
         self._talk.hush()
         if self.state is not State.ENDED:
-            target = self._settings.menu[key]
             self._departure.choose(target, f"the caller pressed {key}")
             self._post(Event.TRANSFER_ASKED)
         self._post(Event.PLAYED_OUT)
@@ -330,9 +332,16 @@ class Call:
             return
         self._working = True
         while self._queue:
-            before = self.state
-            self.state, effects = callstate.advance(before, self._queue.popleft())
+            before, event = self.state, self._queue.popleft()
+            self.state, effects = callstate.advance(before, event)
             if self.state is not before:
+                self.log.debug(
+                    "call {call_id}: {event}: {before} -> {after}",
+                    call_id=self.call_id,
+                    event=event.value,
+                    before=before.value,
+                    after=self.state.value,
+                )
                 self._watch.tell("state", state=self.state.value)
             for effect in effects:
                 try:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from portero import crosscheck, textfile, toml_lines
 from portero.errors import ConfigError
 from portero.keys import FILES, Secrets
+from portero.log_sections import LogSettings
 from portero.prices import SHIPPED
 from portero.record_sections import RecordSettings
 from portero.sections import (
@@ -55,6 +56,7 @@ SECTIONS: Final[Mapping[str, type]] = {
     "records": RecordSettings,
     "mail": MailSettings,
     "ami": AmiSettings,
+    "log": LogSettings,
 }
 
 FAMILIES: Final[Mapping[str, tuple[type, str]]] = {
@@ -100,6 +102,7 @@ class Config:
     records: RecordSettings = field(default_factory=RecordSettings)
     mail: MailSettings = field(default_factory=MailSettings)
     ami: AmiSettings = field(default_factory=AmiSettings)
+    log: LogSettings = field(default_factory=LogSettings)
     agents: Mapping[str, AgentSettings] = field(
         default_factory=lambda: {DEFAULT: AgentSettings()}
     )

@@ -69,6 +69,12 @@ def check_keys(config: Config, wrong: Wrong) -> None:
     if config.mail.user and config.mail.server and not config.secrets.mail:
         said = "needs its password: password_file, or set PORTERO_MAIL_PASSWORD"
         wrong.of("mail", "user", f"{shown(config.mail.user)} {said}")
+    if config.records.webhook and not config.secrets.records_webhook:
+        said = (
+            "needs a secret to sign with: webhook_secret_file, or set "
+            "PORTERO_RECORDS_WEBHOOK_SECRET"
+        )
+        wrong.of("records", "webhook", said)
     if config.ami.host and not config.secrets.ami:
         said = "needs its user's secret: set PORTERO_AMI_SECRET, or secret_file"
         wrong.of("ami", "host", f"{shown(config.ami.host)} {said}")
@@ -154,20 +160,44 @@ def _check_records(config: Config, wrong: Wrong) -> None:
         wrong.of("records", "file", said)
     elif records.file not in ("", NOWHERE):
         _check_folder("file", records.file, os.path.dirname(records.file), wrong)
-    recorded = False
-    for name, agent in config.agents.items():
-        section = f"agents.{name}"
-        recorded = recorded or agent.record
-        refused = {(section, "consent"), ("agent", "consent")} & wrong.refused
-        if agent.record and not agent.consent and not refused:
-            said = "= true needs consent, which says how callers come to know of it"
-            wrong.of(section, "record", f"{said}; see docs/records.rst")
-    folder = records.recordings
-    if recorded and folder == NOWHERE:
-        wrong.of("records", "recordings", 'is "none", but an agent has record = true')
-    elif recorded and folder:
-        there = folder if os.path.exists(folder) else os.path.dirname(folder)
-        _check_folder("recordings", folder, there, wrong)
+    if records.url:
+        _check_server(records.file, wrong)
+    elif records.webhook and records.file == NOWHERE:
+        said = 'needs records, but file is "none", and there is no url'
+        wrong.of("records", "webhook", said)
+    webhook, allow = records.webhook, records.webhook_allow
+    webhookcheck.check_place(
+        ("records", "webhook"), webhook, "webhook_allow", allow, wrong
+    )
+    for key, where, folder, document in (
+        ("record", "recordings", records.recordings, "records"),
+        ("capture", "captures", records.captures, "capture"),
+    ):
+        kept = False
+        for name, agent in config.agents.items():
+            if not getattr(agent, key):
+                continue
+            kept, section = True, f"agents.{name}"
+            refused = {(section, "consent"), ("agent", "consent")} & wrong.refused
+            if not agent.consent and not refused:
+                said = "= true needs consent, which says how callers come to know of it"
+                wrong.of(section, key, f"{said}; see docs/{document}.rst")
+        if kept and folder == NOWHERE:
+            wrong.of("records", where, f'is "none", but an agent has {key} = true')
+        elif kept and folder:
+            there = folder if os.path.exists(folder) else os.path.dirname(folder)
+            _check_folder(where, folder, there, wrong)
+
+
+def _check_server(file: str, wrong: Wrong) -> None:
+    if file not in ("", NOWHERE):
+        said = f"stands beside file, which is {shown(file)}: keep one of them"
+        wrong.of("records", "url", said)
+    try:
+        import psycopg  # noqa: F401  # or why it cannot be imported
+    except ImportError as error:
+        said = f"needs psycopg: pip install 'portero[postgres]' ({error})"
+        wrong.of("records", "url", said)
 
 
 def _check_folder(key: str, path: str, folder: str, wrong: Wrong) -> None:

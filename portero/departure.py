@@ -98,6 +98,12 @@ class Departure:
         if self._pbx is None or not self._channel or not self.next:
             self._leg.hang_up()
             return
+        self.log.info(
+            "call {call_id}: Asterisk's manager is asked to send {channel} to {place}",
+            call_id=self._call_id,
+            channel=self._channel,
+            place=self.next,
+        )
         fetching: Deferred[Any] = maybeDeferred(
             self._pbx.redirect, self._channel, self.next
         )

@@ -40,7 +40,7 @@ class Digits:
     ) -> None:
         """
         @param pause: Seconds without a key that end a group.
-        @param menu: Keys that are choices.
+        @param menu: Keys that are choices; which ones may change.
         @param pressed: Called for each key, before anything comes of it.
         @param typed: Called with each complete group, with the C{#} that ended it;
             empty: a tool has got it, or it was a code.
@@ -50,7 +50,7 @@ class Digits:
         """
         self._timers = timers
         self._pause = pause
-        self._menu = frozenset(menu)
+        self._menu = menu
         self._pressed = pressed
         self._typed = typed
         self._chosen = chosen

@@ -14,10 +14,11 @@ from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
+from zoneinfo import ZoneInfo
 
 from twisted.python import usage
 
-from portero import envfile, templates
+from portero import envfile, hours, templates
 from portero.config import DEFAULT, Config, load
 from portero.errors import ConfigError
 from portero.facts import Facts
@@ -148,13 +149,15 @@ class Explanation:
         if self._facts.called_number or self._facts.caller_number or self._facts.agent:
             yield from self._choice(agent)
         if agent:
+            now = now or datetime.now().astimezone()
             yield from self._titled("At the right: where it was set, if it was.")
             settings = self._config.agents[agent]
             yield from self._section(f"agents.{agent}", settings)
             yield from self._provider(settings)
-            yield from self._targets(agent, settings)
+            yield from self._targets(agent, settings, now)
+            yield from self._tools(settings)
             yield from self._prices(settings)
-            yield from self._words(settings, now or datetime.now().astimezone())
+            yield from self._words(settings, now)
 
     # Which agent
 
@@ -238,21 +241,49 @@ class Explanation:
             file = file or "the systemd credential openai_api_key"
         return file
 
-    def _targets(self, name: str, agent: AgentSettings) -> Iterator[str]:
+    def _targets(self, name: str, agent: AgentSettings, now: datetime) -> Iterator[str]:
         targets = self._config.targets
         found: Sequence[str] = ()
         if "transfer" in agent.tools:
             found = agent.transfer_to or tuple(targets)
-        if found or agent.fallback:
+        ways = [(f"(key {key})", each, "menu") for key, each in agent.menu.items()]
+        if "leave_voicemail" in agent.tools:
+            ways.append(("(to leave a message)", agent.voicemail, "voicemail"))
+        if agent.fallback:
+            ways.append(("(when a call fails)", agent.fallback, "fallback"))
+        if found or ways:
             yield from self._titled("Where it may send callers")
+        zone = ZoneInfo(agent.time_zone) if agent.time_zone else None
+        local = now.astimezone(zone)
         for each in found:
             place = self._place(f"targets.{each}", "to")
             yield from _row(each, targets[each].to, place)
             yield from _row("", targets[each].description)
-        if agent.fallback:
-            place = self._place(f"agents.{name}", "fallback")
-            yield from _row("(when a call fails)", agent.fallback, place)
-            yield from _row("", targets[agent.fallback].to)
+            yield from self._hours(each, local)
+        for said, each, key in ways:
+            yield from _row(said, each, self._place(f"agents.{name}", key))
+            yield from _row("", targets[each].to)
+            if key != "fallback":  # somebody human, whatever the hour
+                yield from self._hours(each, local)
+
+    def _hours(self, target: str, now: datetime) -> Iterator[str]:
+        text = self._config.targets[target].hours
+        if text:
+            state = "open" if hours.parse(text).open_at(now) else "closed"
+            place = self._place(f"targets.{target}", "hours")
+            yield from _row("", f"{text} ({state} now)", place)
+
+    def _tools(self, agent: AgentSettings) -> Iterator[str]:
+        """What its tools reach. Files are named, and nothing that is in them."""
+        config = self._config
+        if "open_gate" in agent.tools:
+            for name in agent.gates or config.gates:
+                yield from self._section(f"gates.{name}", config.gates[name])
+        for name in agent.tools:
+            if name in config.webhooks:
+                yield from self._section(f"webhooks.{name}", config.webhooks[name])
+        for name in agent.mcp:
+            yield from self._section(f"mcp.{name}", config.mcp[name])
 
     def _prices(self, agent: AgentSettings) -> Iterator[str]:
         if agent.provider == "demo":

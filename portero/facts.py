@@ -14,6 +14,9 @@ MOST_VARIABLES: Final = 50
 MOST_MARKS: Final = 3
 """On one letter: Thai and Hindi need two or three, and a flood hides what is near."""
 
+TELLING: Final = 7
+"""Digits at the end of a number, by which it is known with or without a prefix."""
+
 _SIGNS: Final = frozenset(" .,'-_/&+@#*():;?!%=")
 """Signs that names, addresses and numbers have. Quotes, braces and brackets are not
 among them: a value could end its place in a prompt with these."""
@@ -70,6 +73,17 @@ class Facts:
     def caller_in_short(self) -> str:
         """For the log, which is to hold no whole number: ends a sentence's subject."""
         return f" (caller ...{self.caller_number[-3:]})" if self.caller_number else ""
+
+    def discreet(self, text: str) -> str:
+        """
+        @return: The same, for the log: where it has the caller's number, however that
+            is written, its last three digits. An extension is not worth it.
+        """
+        digits = re.sub("[^0-9]", "", self.caller_number)[-TELLING:]
+        if len(digits) < TELLING:
+            return text
+        number = r"\+?[0-9 ().-]*" + "[ ().-]*".join(digits)
+        return re.sub(number, f"...{digits[-3:]}", text)
 
     @classmethod
     def of_form(cls, form: Mapping[str, str]) -> Facts:

@@ -41,6 +41,20 @@ class LegFigures:
     tail_ms: float = 0.0
     """From the last L{ILeg.flush} to the end of the last frame with old audio."""
     oddities: Mapping[str, int] = field(default_factory=dict)
+    sound: Mapping[str, float] = field(default_factory=dict)
+    """By the names of L{portero.acoustics.FIGURES}. Who measures it adds it: a leg does
+    not."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegMake:
+    """What a leg was made of, so that another one can be made like it."""
+
+    agent_rate: int
+    """In Hz, at the beginning."""
+    prebuffer_frames: int = 0
+    queue_frames: int = 0
+    """Both as L{portero.line.Line} takes them."""
 
 
 HAPPENINGS: Final[Mapping[str, str]] = {
@@ -252,6 +266,37 @@ class ILeg(Interface):
     def keep_private(private: bool) -> None:
         """Whether from now on taps get silence in place of both sides."""
 
+    def be_captured(capture: Any) -> LegMake:
+        """
+        Tell an L{ILegCapture} what comes and what leaves, from the beginning, which has
+        not been.
+        """
+
+
+class ILegCapture(Interface):
+    """Keeps all that comes to a leg and leaves it, so that it can be played again."""
+
+    def seconds() -> float:
+        """
+        When what happens now began: the leg's time for what the call asks of it. C{now}
+        below is by the leg's own clock.
+        """
+
+    def began(now: float) -> None:
+        """The leg takes audio."""
+
+    def heard(rate: int, pcm: bytes, now: float) -> None:
+        """PCM came, at C{rate}; holes are not filled yet."""
+
+    def preferred(rate: int) -> None:
+        """The far end takes frames of this rate, as soon as nothing is being sent."""
+
+    def frame(frame: bytes, now: float) -> None:
+        """A frame was due, and left."""
+
+    def hung_up() -> None:
+        """The call ended the leg."""
+
 
 class ILegEvents(Interface):
     """What a leg tells; provided by C{Call}."""
@@ -313,6 +358,21 @@ class IVoiceProvider(Interface):
 
     def report() -> ProviderReport:
         """How the service does, and did."""
+
+
+class IWireProvider(IVoiceProvider):
+    """A voice service whose messages can be looked at on their way."""
+
+    settings: Any = Attribute("Its L{portero.sections.ProviderSettings}.")
+
+    def by_way_of(clock: Any, way: Callable[[Any, Callable[[Any], Any]], Any]) -> Any:
+        """
+        @param clock: The time of its conversations; not of their connections.
+        @param way: Takes who uses a socket, and what connects whoever it is given to
+            the service; gives what the former takes for its socket. See
+            C{portero.providers._websocket}.
+        @return: The same service, for one call.
+        """
 
 
 class IConversation(Interface):

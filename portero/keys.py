@@ -21,6 +21,8 @@ FILES: Final = {
     "PORTERO_WEB_TOKEN": ("listen", "web_token_file"),
     "PORTERO_AMI_SECRET": ("ami", "secret_file"),
     "PORTERO_MAIL_PASSWORD": ("mail", "password_file"),
+    "PORTERO_RECORDS_PASSWORD": ("records", "password_file"),
+    "PORTERO_RECORDS_WEBHOOK_SECRET": ("records", "webhook_secret_file"),
 }
 """By variable: the section and key of a file with the same."""
 
@@ -36,8 +38,18 @@ class Secrets:
     web_token: str = field(default="", repr=False)
     ami: str = field(default="", repr=False)
     mail: str = field(default="", repr=False)
+    records: str = field(default="", repr=False)
+    records_webhook: str = field(default="", repr=False)
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of C{token_file}, by section: C{webhooks.NAME}, C{mcp.NAME}."""
+
+    @property
+    def words(self) -> list[str]:
+        """All of them."""
+        single = self.web_token, self.ami, self.mail
+        records = self.records, self.records_webhook
+        found = (*self.api_keys.values(), *single, *records, *self.tokens.values())
+        return [word for word in found if word]
 
     @classmethod
     def read(
@@ -50,7 +62,7 @@ class Secrets:
         wrong: Wrong,
     ) -> Secrets:
         """
-        @param sections: C{provider}, C{listen}, C{ami} and C{mail}.
+        @param sections: C{provider}, C{listen}, C{ami}, C{mail} and C{records}.
         @param providers: Those that have a name, with what they inherit.
         @param own_files: Which of these name an C{api_key_file} themselves.
         @param token_files: By section, each C{token_file}; may be empty.
@@ -80,6 +92,8 @@ class Secrets:
             find("PORTERO_WEB_TOKEN", "web_token"),
             find("PORTERO_AMI_SECRET", "ami_secret"),
             find("PORTERO_MAIL_PASSWORD", "mail_password"),
+            find("PORTERO_RECORDS_PASSWORD", "records_password"),
+            find("PORTERO_RECORDS_WEBHOOK_SECRET", "records_webhook_secret"),
             {
                 section: _of_file(file, (section, "token_file"), wrong)
                 for section, file in token_files.items()

@@ -19,7 +19,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from portero.audio import silence
-from portero.interfaces import Heard, IAudioTap, ILeg, ILegEvents, LegFigures
+from portero.interfaces import (
+    Heard,
+    IAudioTap,
+    ILeg,
+    ILegCapture,
+    ILegEvents,
+    LegFigures,
+    LegMake,
+)
 from portero.pacing import PTIME, CallerTime, MediaClock
 from portero.playout import MAX_WAITING, Playout
 from portero.taps import Taps
@@ -36,7 +44,7 @@ DIGITS: Final = frozenset("0123456789*#ABCD")
 class Line:
     """
     A leg without its protocol. A subclass connects it, tells it what came, and
-    overrides L{_part}, L{_broken} and, if it likes, L{_not_heard}.
+    overrides L{_part}, L{_broken} and, if it likes, L{_not_heard} and L{_rate_chosen}.
     """
 
     log = Logger()
@@ -72,6 +80,8 @@ class Line:
             prebuffer=prebuffer_frames * PTIME,
             most_waiting=(queue_frames or QUEUE_FRAMES) * PTIME,
         )
+        self._make = LegMake(rate, prebuffer_frames, queue_frames)
+        self._preferred_rate = rate
         self._caller_time = CallerTime(0.0)
         self._header = b""
         self._output: Any = None
@@ -81,6 +91,7 @@ class Line:
         self._taps: Taps | None = None
         self._private = False
         """Nothing of what is said is for the taps."""
+        self._capture: ILegCapture | None = None
         self._over = ""
         """Why it ended."""
         self._began = 0.0
@@ -141,6 +152,8 @@ class Line:
         self._caller_time = CallerTime(self._began)
         self._media.join(self)
         self._on_clock = True
+        if self._capture is not None:
+            self._capture.began(self._began)
         events.identified()
 
     def _end(self, reason: str, *, in_order: bool = False, abort: bool = False) -> None:
@@ -210,6 +223,8 @@ class Line:
         """
         Whole samples of the caller's came, at least one; C{_begin} was before that.
         """
+        if self._capture is not None:
+            self._capture.heard(rate, pcm, now)
         self.caller_rate = rate
         caller_time = self._caller_time
         filling = caller_time.arrived(now, len(pcm) / (2 * rate))
@@ -234,12 +249,30 @@ class Line:
     def _not_heard(self, seconds: float) -> None:
         """Nothing comes since so long; silence was put in its place."""
 
+    def _prefer(self, rate: int) -> None:
+        """Frames are to be of this rate, as soon as nothing is being sent."""
+        if self._capture is not None:
+            self._capture.preferred(rate)
+        self._preferred_rate = rate
+        self._choose_rate()
+
+    def _choose_rate(self) -> None:
+        playout, rate = self._playout, self._preferred_rate
+        if playout.rate != rate and playout.idle and not self._over:
+            playout.set_rate(rate)
+            self._rate_chosen()
+
+    def _rate_chosen(self) -> None:
+        """Frames are of another rate from now on."""
+
     # To the far end
 
     def frame_due(self, now: float) -> None:
         """Send one frame and keep the caller's time. Called by the media clock."""
         playout = self._playout
         frame = playout.frame(now)
+        if self._capture is not None:
+            self._capture.frame(frame, now)
         message = self._header + frame
         # Straight to the socket when nothing waits there. By way of the reactor a frame
         # costs two changes of the poll set and another turn of the loop: a seventh of
@@ -288,12 +321,17 @@ class Line:
 
     @property
     def agent_rate(self) -> int:
+        if self._preferred_rate != self._playout.rate:
+            self._choose_rate()
         return self._playout.rate
+
+    def _now(self) -> float:
+        return (self._capture or self._clock).seconds()
 
     def play(self, item: str, pcm: bytes) -> bool:
         if self._over:
             return True  # late audio is normal, and nothing is kept of it
-        return self._playout.play(item, pcm, self._clock.seconds())
+        return self._playout.play(item, pcm, self._now())
 
     def end_of_item(self, item: str) -> None:
         self._playout.end_of_item(item)
@@ -301,7 +339,7 @@ class Line:
     def flush(self) -> tuple[Heard, ...]:
         heard = self._playout.flush()
         self._tail = 0.0
-        self._flushed = None if self._playout.idle else self._clock.seconds()
+        self._flushed = None if self._playout.idle else self._now()
         return heard
 
     def pause(self) -> None:
@@ -311,6 +349,8 @@ class Line:
         self._playout.resume()
 
     def hang_up(self) -> None:
+        if self._capture is not None and not self._over:
+            self._capture.hung_up()
         self._end("agent hung up", in_order=True)
 
     def tap(self, tap: IAudioTap) -> None:
@@ -320,7 +360,8 @@ class Line:
             skipped, now = self._media.skipped(self), self._clock.seconds()
             heard = now - self._began + self._caller_time.ahead(now)
             left = (self._sent + skipped) * PTIME
-            self._taps = Taps(heard - left, skipped, self.caller_rate)
+            rate, call_id = self.caller_rate, self.call_id
+            self._taps = Taps(heard - left, skipped, rate, call_id)
         self._taps.add(tap)
 
     def untap(self, tap: IAudioTap) -> None:
@@ -331,6 +372,10 @@ class Line:
 
     def keep_private(self, private: bool) -> None:
         self._private = private
+
+    def be_captured(self, capture: ILegCapture) -> LegMake:
+        self._capture = capture
+        return self._make
 
     def figures(self) -> LegFigures:
         late, skipped = (

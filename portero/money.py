@@ -155,6 +155,27 @@ class Ceiling:
         return f"{whose} ceiling of ${self.dollars:,.15g} {every}"
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a meter goes by, so that another one can go by the same. In US dollars."""
+
+    price: PriceSettings | None = None
+    transcription: PriceSettings | None = None
+    ceilings: tuple[Ceiling, ...] = ()
+    spent: float = 0.0
+    """By the agent, today."""
+    spent_by_all: float = 0.0
+
+    def meter(self, agent: str) -> Meter:
+        """@return: Of a call that is alone with them."""
+        ledger = Ledger(lambda: date.min)
+        ledger.add(agent, self.spent)
+        ledger.add("", self.spent_by_all - self.spent)
+        budget = Budget(ledger, agent)
+        budget.ceilings = self.ceilings
+        return Meter(budget, self.price, self.transcription)
+
+
 class Budget:
     """The ceilings of one agent's calls."""
 
@@ -177,11 +198,16 @@ class Budget:
             Ceiling(per_day, agent, of_day=True),
             Ceiling(house_per_day, "", of_day=True),
         )
-        self._ceilings = [ceiling for ceiling in ceilings if ceiling.dollars]
+        self.ceilings = tuple(ceiling for ceiling in ceilings if ceiling.dollars)
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """Today, by the agent, and by all."""
+        return self._ledger.spent(self._agent), self._ledger.spent()
 
     def day_is_over(self) -> str:
         """@return: Empty, or which ceiling of the day was reached, in words."""
-        for ceiling in self._ceilings:
+        for ceiling in self.ceilings:
             if self._reached(ceiling) is Spent.ALL:
                 return ceiling.in_words
         return ""
@@ -189,7 +215,7 @@ class Budget:
     def charge(self, dollars: float) -> None:
         """A call has cost so much more. What a day has left is warned of once a day."""
         self._ledger.add(self._agent, dollars)
-        for ceiling in self._ceilings:
+        for ceiling in self.ceilings:
             spent = self._ledger.spent(ceiling.agent)
             if ceiling.of_day and spent >= WARN_OF_DAY_AT * ceiling.dollars:
                 over = spent >= ceiling.dollars
@@ -202,7 +228,7 @@ class Budget:
         @return: What this call and its day have reached at most, and of which ceiling.
         """
         best: tuple[Spent, Ceiling | None] = (Spent.LITTLE, None)
-        for ceiling in self._ceilings:
+        for ceiling in self.ceilings:
             reached = self._reached(ceiling, dollars)
             if reached > best[0]:
                 best = reached, ceiling
@@ -248,6 +274,11 @@ class Meter:
         self._price = price
         self._transcription = transcription
         self._told = Spent.LITTLE
+
+    def terms(self) -> Terms:
+        """What it goes by now."""
+        budget = self._budget
+        return Terms(self._price, self._transcription, budget.ceilings, *budget.spent)
 
     def used(self, counts: Mapping[str, int]) -> Spent:
         """

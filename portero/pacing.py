@@ -54,6 +54,8 @@ class Lateness(Histogram):
 class Paced(Protocol):
     """What the media clock drives: a leg."""
 
+    call_id: str
+
     def frame_due(self, now: float) -> None:
         """Send one frame."""
 
@@ -195,14 +197,18 @@ class MediaClock:
         try:
             seat.leg.frame_due(now)
         except Exception:
-            self.log.failure("a frame could not be sent; ending that leg")
+            self.log.failure(
+                "a frame could not be sent; ending that leg", call_id=seat.leg.call_id
+            )
             self._give_up(seat.leg)
 
     def _give_up(self, leg: Paced) -> None:
         try:
             leg.pacing_failed()
         except Exception:
-            self.log.failure("a leg could not be ended after an error")
+            self.log.failure(
+                "a leg could not be ended after an error", call_id=leg.call_id
+            )
         self.leave(leg)
 
 

@@ -81,6 +81,7 @@ class Phone(AudioSocketReceiver):
         @param watch: Told ten times a second how the line stands, and the time.
         """
         super().__init__()
+        self.call_id = str(plan.call_id)
         self.ended: Deferred[Report] = Deferred()
         self.line = LineCheck(clock.seconds(), plan.keep_audio)
         self.stopped = False

@@ -123,16 +123,16 @@ class Reception:
         host = getattr(peer, "host", "")
         if not host or lies_in(host, THIS_MACHINE) or lies_in(host, allow):
             return True  # those without a host are local sockets
-        self.refused(
-            f"connection from {host}", "not in the allowed networks ([listen] allow)"
-        )
+        why = "not in the allowed networks ([listen] allow)"
+        self.refused(f"connection from {host}", why, host)
         return False
 
-    def refused(self, what: str, why: str) -> None:
+    def refused(self, what: str, why: str, address: str = "") -> None:
         """
         Log it, but not each of a flood.
 
         @param why: What decides whether it was said just now.
+        @param address: Where it comes from, as far as that is known.
         """
         now = self._seconds()
         if len(self._said) > MOST_SAID:
@@ -146,6 +146,7 @@ class Reception:
             "{what} refused: {why}{more}",
             what=what,
             why=why,
+            address=address,
             more=f" (and {unsaid} more since the last such line)" if unsaid else "",
         )
 

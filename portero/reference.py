@@ -35,6 +35,7 @@ CHAPTERS: Final = {
     "Limits and prices": ("limits", "prices"),
     "What is kept of calls": ("records",),
     "The page and the API": ("web", "users"),
+    "The log": ("log",),
     "Asterisk before 20.14": ("ami",),
 }
 """All sections and families, in the order of the file."""
@@ -246,11 +247,15 @@ def _range(setting: Setting) -> str:
 def toml(value: Any) -> str:
     """@return: A value of a setting as it is written in the file."""
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{key} = {toml(each)}" for key, each in value.items())
+        inner = ", ".join(f"{_key(key)} = {toml(each)}" for key, each in value.items())
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name)
 
 
 def _about(kind: type) -> str:

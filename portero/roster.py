@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -146,6 +147,32 @@ def render(settings: AgentSettings, facts: Facts, now: datetime) -> Words:
         templates.render(settings.greeting, plain),
         templates.render(settings.farewell, plain),
     )
+
+
+class _Menu(Mapping[str, str]):
+    """
+    By key, where it leads, while that is open: a call may last beyond the hours. A key
+    whose target is closed leads nowhere, and the agent is told of it.
+    """
+
+    def __init__(
+        self, targets: Mapping[str, TargetSettings], now: Callable[[], datetime]
+    ) -> None:
+        """@param now: The time in the zone that the hours are for."""
+        self._targets = targets
+        self._now = now
+
+    def __getitem__(self, key: str) -> str:
+        target = self._targets[key]
+        if not _is_open(target, self._now()):
+            raise KeyError(key)
+        return target.to
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key in self._targets if key in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class Roster:
@@ -370,13 +397,9 @@ class Roster:
             name, settings.url, settings.description, settings.tools, token
         )
 
-    def _menu(self, settings: AgentSettings) -> dict[str, str]:
-        """A key whose target is closed leads nowhere: the agent is told of it."""
-        now = self._now_at(settings)
+    def _menu(self, settings: AgentSettings) -> _Menu:
         found = {key: self._config.targets[name] for key, name in settings.menu.items()}
-        return {
-            key: target.to for key, target in found.items() if _is_open(target, now)
-        }
+        return _Menu(found, partial(self._now_at, settings))
 
     def _now_at(self, settings: AgentSettings) -> datetime:
         """@return: Now, in the time zone of an agent."""

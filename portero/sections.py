@@ -551,10 +551,15 @@ class AgentSettings:
     record: bool = setting(
         False, "Keep the sound of each call in [records] recordings. Needs consent."
     )
+    capture: bool = setting(
+        False,
+        "Keep all that comes and goes in each call, words and sound, in [records] "
+        "captures, for portero replay. Needs consent.",
+    )
     consent: str = setting(
         "",
-        "With record: how callers come to know: announced: they are told before; "
-        "asked: they are asked before; agreement: it is agreed in writing.",
+        "With record or capture: how callers come to know: announced: they are told "
+        "before; asked: they are asked before; agreement: it is agreed in writing.",
         choices=("", "announced", "asked", "agreement"),
     )
     pause_keys: str = setting(

@@ -26,7 +26,7 @@ from portero.watching import Watchers
 
 REMEMBERED: Final = 5000
 """Ended calls whose outcome the dialplan can still ask for."""
-ASKED_WITHIN: Final = 0.5
+ASKED_WITHIN: Final = 2.0
 """Seconds after a call within which the dialplan has asked how it ended."""
 SAY_EVERY: Final = 1.0
 """Seconds between two log lines about calls refused for the same reason."""
@@ -72,6 +72,8 @@ class Bridge(MultiService):
         self.draining = False
         """It takes no new calls, until somebody says otherwise."""
         self.watchers = Watchers()
+        self.make_call: Callable[..., Call] = Call
+        """Or what makes one with the same arguments."""
         self._clock = clock
         self._registry = Registry(clock)
         self._beneath: list[IService] = []
@@ -126,7 +128,9 @@ class Bridge(MultiService):
             self._refuse(f"call {call_id} from {leg.peer}", refused)
             return None
         assignment = self.roster.assign(agent, call_id, facts)
-        call = Call(call_id, leg, assignment, self._clock, self._forget, self.watchers)
+        call = self.make_call(
+            call_id, leg, assignment, self._clock, self._forget, self.watchers
+        )
         self._open[call] = leg
         self.calls[call_id] = call
         self.ended.pop(call_id, None)
@@ -290,7 +294,8 @@ class Bridge(MultiService):
             try:
                 await maybeDeferred(service.stopService)
             except Exception:
-                self.log.failure("stopping {service}", service=service)
+                what = type(service).__name__
+                self.log.failure("stopping {service}", service=what)
 
     def hand_back(self) -> None:
         """End what is under way; each caller hears the apology first."""

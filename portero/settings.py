@@ -241,8 +241,11 @@ _SECRET: Final = re.compile(
 
 
 def _tidy(text: str) -> str:
-    """One line without what would end it or turn it round; and without secrets."""
-    text = _SECRET.sub(r"\1***", text)
+    return printable(_SECRET.sub(r"\1***", text))
+
+
+def printable(text: str) -> str:
+    """@return: One line, with escapes for what would end it or turn it round."""
     if text.isprintable():
         return text
     return "".join(

@@ -13,16 +13,18 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from portero.config import Config, check_keys, load
 from portero.errors import CannotStart, ConfigError
 
 if TYPE_CHECKING:
+    from portero.logs.log import Log
     from portero.service import Bridge
     from portero.wiring import Wiring
 
@@ -48,7 +50,7 @@ class Options(usage.Options):
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         super().__init__()
-        self._environ = environ
+        self.environ = environ
         self.allowed: list[str] = []
         self.settings = Config()
 
@@ -77,7 +79,7 @@ class Options(usage.Options):
     @property
     def state_folder(self) -> str:
         """As systemd gives it; empty: there is none."""
-        return self._environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return self.environ.get("STATE_DIRECTORY", "").partition(":")[0]
 
     def load(self) -> Config:
         """
@@ -85,9 +87,22 @@ class Options(usage.Options):
 
         @raise ConfigError: Something is wrong with it.
         """
-        config = load(self["config"] or "", self._environ, self._given)
+        config = load(self["config"] or "", self.environ, self._given)
         check_keys(config)
         return config
+
+
+class Program(MultiService):
+    """What twistd runs, and what it logs with unless it has a C{--logger}."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self.log = log
+
+    def setServiceParent(self, parent: Any) -> None:
+        super().setServiceParent(parent)
+        if self.log.is_written and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.log)
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:
@@ -101,6 +116,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     own = reactor is None
     if own:
         from twisted.internet import reactor
+    from portero.logs.place import place as log_place
     from portero.wiring import Wiring
 
     wiring = Wiring(reactor, options.state_folder)
@@ -108,13 +124,19 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         bridge = wiring.build(options.settings)
     except ConfigError as error:
         raise CannotStart(f"portero: {error}") from None
+    program = Program(wiring.logs)
+    bridge.setServiceParent(program)
     if own:
+        twistd: Mapping[str, Any] = options.parent or {}
+        if not twistd.get("logger"):
+            later = reactor.callFromThread
+            wiring.logs.write_to(log_place(twistd, options.environ, later))
         # The wall clock steps, and a loop waits as long as it stepped back.
         reactor.seconds = time.monotonic
         # The reactor sets its own handlers when it starts, after the services.
         reactor.callWhenRunning(end_calls_at_second_signal, reactor, bridge)
         read_again_at_hangup(reactor, wiring, bridge, options)
-    return bridge
+    return program
 
 
 def end_calls_at_second_signal(reactor: Any, bridge: Bridge) -> None:

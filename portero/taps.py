@@ -41,14 +41,18 @@ class Taps:
 
     log = Logger()
 
-    def __init__(self, ahead: float, skipped: int, rate: int) -> None:
+    def __init__(
+        self, ahead: float, skipped: int, rate: int, call_id: str = ""
+    ) -> None:
         """
         @param ahead: Seconds by which the caller's stream is longer than that of the
             frames sent; negative when shorter. So much is silence, or left out, at the
             beginning.
         @param skipped: Frames that were given up so far.
         @param rate: Of the caller's stream.
+        @param call_id: For the log.
         """
+        self._call_id = call_id
         self._taps: tuple[IAudioTap, ...] = ()
         self._agent: deque[bytes] = deque()
         self._caller: deque[bytes] = deque()
@@ -140,5 +144,9 @@ class Taps:
                     len(agent) * PER_FRAME // 2,
                 )
             except Exception:
-                self.log.failure("a tap failed and gets no more: {tap}", tap=tap)
+                self.log.failure(
+                    "a tap failed and gets no more: {tap}",
+                    tap=type(tap).__name__,
+                    call_id=self._call_id,
+                )
                 self.remove(tap)

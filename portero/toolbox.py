@@ -5,6 +5,7 @@ what they answer, answering in any case; and all that is written down.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -23,6 +24,9 @@ from portero.watching import Watch
 MOST_CHARACTERS: Final = 4000
 """Of what a tool may answer."""
 CUT: Final = " [cut: the answer is longer]"
+MOST_AT_ONCE: Final = 8
+"""Tools that run for one call. An agent that calls more has lost its way, or was led
+astray; a gate or a shop is not asked a hundred times in a second for that."""
 MOST_LOGGED: Final = 200
 """Characters of the arguments, and of a result, in a line of the log."""
 ERROR: Final = "error: "
@@ -53,8 +57,10 @@ class Toolbox:
         """
         self.tools = tuple(tools)
         self._clock = clock
-        self._within = within
+        self.within = within
         self._count = count(1)
+        self._running: Counter[str] = Counter()
+        """By call id."""
 
     def run(
         self,
@@ -69,6 +75,7 @@ class Toolbox:
             end of its call: what the agent has promised is done.
         """
         began, number = self._clock.seconds(), next(self._count)
+        self._running[call.call_id] += 1
         if watch is not None:
             watch.tell(
                 "tool_began",
@@ -94,7 +101,12 @@ class Toolbox:
         wrong = checked.problem(tool.parameters, arguments)
         if wrong:
             return succeed(f"{ERROR}{name} was not run: {wrong}")
-        within = getattr(tool, "within", self._within)
+        if self._running[call.call_id] > MOST_AT_ONCE:
+            return succeed(
+                f"{ERROR}{name} was not run: {MOST_AT_ONCE} tools are running already; "
+                "wait for their results"
+            )
+        within = getattr(tool, "within", self.within)
         running = Deferred.fromCoroutine(_run(tool, call, arguments))
         return running.addTimeout(within, self._clock, partial(_late, name))
 
@@ -120,6 +132,9 @@ class Toolbox:
         number: int,
         value: str,
     ) -> str:
+        self._running[call.call_id] -= 1
+        if not self._running[call.call_id]:
+            del self._running[call.call_id]
         # What a tool found is the caller's business, why it refused the operator's.
         refused = value.lower().startswith((ERROR, NOT_YET))
         ms = round((self._clock.seconds() - began) * 1000)
@@ -133,6 +148,13 @@ class Toolbox:
                 ok=not refused,
                 ms=ms,
             )
+        discreet = call.facts.discreet  # before anything is cut, and numbers as well
+        given = {
+            key: discreet(value) if isinstance(value, str) else value
+            for key, value in arguments.items()
+        }
+        shown = discreet(self._shown(name, given))
+        result = _outcome(discreet(value), refused, private)
         _AUDIT.info(
             "call {call_id}: agent {agent}{caller}: {tool}({arguments}): {result}, "
             "{ms} ms",
@@ -140,8 +162,8 @@ class Toolbox:
             agent=call.agent,
             caller=call.facts.caller_in_short,
             tool=_name(name),
-            arguments="..." if private and arguments else self._shown(name, arguments),
-            result=_outcome(value, refused, private),
+            arguments="..." if private and arguments else shown,
+            result=result,
             ms=ms,
         )
         return value

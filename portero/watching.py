@@ -63,7 +63,7 @@ class Watchers:
                 "an observer of calls failed{times}; calls go on without it: "
                 "{observer}",
                 times=f" {times} times by now" if times > 1 else "",
-                observer=observer,
+                observer=type(observer).__name__,
             )
 
 

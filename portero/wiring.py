@@ -26,6 +26,7 @@ from portero.errors import ConfigError
 from portero.greeting import Shelf
 from portero.interfaces import ITool, IVoiceProvider
 from portero.lag import ReactorLag
+from portero.logs.log import Log
 from portero.mail.folder import MailFolder
 from portero.mail.queue import MailQueue, Server, by_smtp
 from portero.money import Ledger
@@ -57,6 +58,7 @@ class Wiring:
 
     def __init__(self, reactor: Any, state_folder: str = "") -> None:
         """@param state_folder: For what a restart must not forget; or empty."""
+        self.logs = Log(reactor)
         self._reactor = reactor
         self._state_folder = state_folder
         self._ledger = Ledger(date.today)
@@ -84,6 +86,8 @@ class Wiring:
             stop_within=config.limits.stop_within,
             require_registration=listen.require_registration,
         )
+        self.logs.use(config.log, config.secrets.words)
+        bridge.runs_on(self.logs)  # the last to stop
         for demo in self._demos.values():
             bridge.runs_on(demo)
         path = self._spending_file(config)
@@ -130,12 +134,20 @@ class Wiring:
 
         @raise ConfigError: A named provider or tool cannot be had; nothing changed.
         """
-        running = set(self._demos)
+        running, queue = set(self._demos), self._mail
         # Without a server, what waits goes where it went.
         mail = self._mail_queue(config) if config.mail.server else None
-        if self._keeping is not None:
-            self._keeping.check(config)
-        roster = self._roster(config)
+        try:
+            if self._keeping is not None:
+                self._keeping.check(config)
+            roster = self._roster(config)
+        except Exception:
+            # What was made for it is not what the next one is served with.
+            self._mail = queue
+            for language in self._demos.keys() - running:
+                del self._demos[language]
+            raise
+        self.logs.use(config.log, config.secrets.words)
         if mail is not None:
             mail.use(Server.of(config.mail, config.secrets.mail))
             if not mail.running:
@@ -165,6 +177,8 @@ class Wiring:
         ]
         if config.mail.queue != before.mail.queue and before.mail.server:
             self.log.warn("[mail] queue: changed, which takes a restart")
+        if self._spending_file(config) != self._spending_file(before):
+            self.log.warn("[limits] spending_file: changed, which takes a restart")
         if config.secrets.web_token != before.secrets.web_token:
             changed.append("the web token")
         if changed:
@@ -191,7 +205,7 @@ class Wiring:
         lag = ReactorLag(self._reactor)
         bridge.runs_on(lag)
         story, house = Story(), House(bridge, lag)
-        metrics = Metrics(bridge, media, lag)
+        metrics = Metrics(bridge, media, lag, keeping)
         archive = keeping.archive(bridge, story, self._in_thread)
         for observer in (story, archive, house, metrics):
             bridge.watchers.add(observer)
@@ -209,6 +223,7 @@ class Wiring:
             story,
             archive,
             talk,
+            self.logs,
             self._reactor,
             self._in_thread,
         )

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from portero.config import Config
 from portero.lag import ReactorLag
+from portero.logs.log import Log
 from portero.observers import house
 from portero.observers.house import House
 from portero.observers.story import Story
@@ -66,6 +67,7 @@ class ApiCase(WebCase):
         self.patch(house, "resident_bytes", lambda: 50_000_000)
         self.bridge.roster = self.roster(CONFIG)
         self.lags = ReactorLag(self.clock)
+        self.log = Log(self.clock)
         self.story = Story()
         self.house = House(self.bridge, self.lags)
         self.archive = self.make_archive(NoSound())
@@ -85,7 +87,7 @@ class ApiCase(WebCase):
         )
         api = api_v1.make(
             *(self.bridge, self.access, self.house, self.story, self.archive),
-            *(talk, self.clock, self.threads),
+            *(talk, self.log, self.clock, self.threads),
         )
         for name, leaf in self.root.children[b"api"].children[b"v1"].children.items():
             api.putChild(name, leaf)  # the login

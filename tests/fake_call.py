@@ -22,6 +22,7 @@ from portero.interfaces import (
     IConversation,
     IConversationEvents,
     ILeg,
+    ILegCapture,
     ILegEvents,
     IObserver,
     IPbxControl,
@@ -29,6 +30,7 @@ from portero.interfaces import (
     IVoiceProvider,
     IWatchedCall,
     LegFigures,
+    LegMake,
     ProviderReport,
     Said,
 )
@@ -134,6 +136,10 @@ class FakeLeg(Recorder):
 
     def keep_private(self, private: bool) -> None:
         self.tell("keep_private", private)
+
+    def be_captured(self, capture: ILegCapture) -> LegMake:
+        self.tell("be_captured", capture)
+        return LegMake(self.agent_rate)
 
     def figures(self) -> LegFigures:
         self.tell("figures")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -11,8 +10,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from portero.facts import Facts
 from portero.interfaces import Happening, LegFigures
 from portero.record import Outcome, Record
-from portero.records.database import RecordFile, connect
+from portero.records.cursor import Cursor
 from portero.records.past import Past
+from portero.records.sqlite import Connection, RecordFile, connect
 
 Result = TypeVar("Result")
 
@@ -72,13 +72,16 @@ TALK: Final[tuple[tuple[float, str, dict[str, Any]], ...]] = (
 
 
 def past(call_id: str = ID, began: str = BEGAN, **more: Any) -> Past:
-    """@param more: As L{record}; C{figures}, C{talk}, C{recording}, C{consent}."""
+    """
+    @param more: As L{record}; C{figures}, C{talk}, C{recording}, C{consent}, C{host}.
+    """
     figures = more.pop("figures", LegFigures(frames_sent=2125, underruns=3))
     talk = happened(*more.pop("talk", TALK), call_id=call_id)
     words = any(each.kind == "said" for each in talk)
     recording, consent = more.pop("recording", ""), more.pop("consent", "")
+    host = more.pop("host", "")
     kept = record(call_id, began, **more)
-    return Past(kept, figures, talk, words, recording, consent)
+    return Past(kept, figures, talk, words, recording, consent, host)
 
 
 class FileAtOnce(RecordFile):
@@ -93,17 +96,18 @@ class FileAtOnce(RecordFile):
         super().__init__(path, None)
         self.error: Exception | None = None
         self.hangs: Deferred[None] | None = None
-        self.connection: sqlite3.Connection | None = None
+        self.connection: Connection | None = None
 
     def open(self) -> None:
         pass
 
-    def run(self, do: Callable[[sqlite3.Cursor], Result]) -> Deferred[Result]:
+    def run(self, do: Callable[[Cursor], Result]) -> Deferred[Result]:
         if self.hangs is not None:
-            return self.hangs.addCallback(lambda _: self._run(do))
-        return maybeDeferred(self._run, do)
+            hanging = self.hangs.addCallback(lambda _: self._run(do))
+            return hanging.addErrback(self.judge)
+        return maybeDeferred(self._run, do).addErrback(self.judge)
 
-    def _run(self, do: Callable[[sqlite3.Cursor], Result]) -> Result:
+    def _run(self, do: Callable[[Cursor], Result]) -> Result:
         if self.error is not None:
             raise self.error
         if self.connection is None:

@@ -22,8 +22,8 @@ from twisted.protocols.basic import LineOnlyReceiver
 from portero.observers import records
 from portero.observers.recording import Recordings
 from portero.observers.records import Records
-from portero.records.database import RecordFile
 from portero.records.disk_thread import DiskThread
+from portero.records.sqlite import RecordFile
 from portero.sections import AgentSettings
 from tests.kept_calls import TALK
 from tests.test_observers_recording import TappedCall

@@ -11,7 +11,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from portero.announcement import DEMO, Announcement, announcement
 from portero.config import DEFAULT, Config
-from portero.sections import AgentSettings, ListenSettings, ProviderSettings
+from portero.sections import (
+    AgentSettings,
+    AmiSettings,
+    ListenSettings,
+    ProviderSettings,
+)
+from portero.tool_sections import (
+    GateSettings,
+    MailSettings,
+    McpSettings,
+    WebhookSettings,
+)
 
 
 class AnnouncementTests(SynchronousTestCase):
@@ -104,6 +115,22 @@ class WarningTests(SynchronousTestCase):
         self.assertEqual(self.warned(config), [])
         path.unlink()  # the environment had the key
         self.assertEqual(self.warned(config), [])
+
+    def test_so_is_every_other_file_with_a_secret(self) -> None:
+        self.patch(websocket, "USES_NVX", True)
+        path = self.mktemp()
+        Path(path).write_text("secret")
+        Path(path).chmod(0o644)
+        for config in (
+            Config(ListenSettings(web_token_file=path)),
+            Config(ami=AmiSettings(secret_file=path)),
+            Config(mail=MailSettings(password_file=path)),
+            Config(gates={"yard": GateSettings(password_file=path)}),
+            Config(webhooks={"shop": WebhookSettings(token_file=path)}),
+            Config(mcp={"crm": McpSettings(token_file=path)}),
+        ):
+            (warned,) = self.warned(config)
+            self.assertIn(f"{path} is open to every user", warned)
 
     def test_a_page_that_others_reach_without_encryption_is_warned_of(self) -> None:
         self.patch(websocket, "USES_NVX", True)

@@ -70,7 +70,11 @@ class CallCase(SynchronousTestCase):
         lines: list[str] = []
         with capturedLogs() as events:
             yield lines
-        lines += [formatEvent(event) for event in events]
+        lines += [
+            formatEvent(event)
+            for event in events
+            if event["log_level"] is not LogLevel.debug
+        ]
         self.check_over(story, lines)
 
     def check_over(self, story: Story, lines: list[str]) -> None:

@@ -161,6 +161,10 @@ class FaultCase(TestCase):
     def setUp(self) -> None:
         if not os.path.isdir("/proc/self/fd"):
             self.skipTest("counting sockets needs /proc")
+        # To look for garbage among all that other tests loaded is a gap of its own.
+        gc.collect()
+        gc.freeze()
+        self.addCleanup(gc.unfreeze)
         self.patch(prompts, "load", brief_prompt(prompts.load))
         self.patch(backoff, "FIRST", 0.02)
         sounds.prompt.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
@@ -41,6 +42,12 @@ class CliTests(SynchronousTestCase):
             status, out, err = self.run_cli(*arguments)
             self.assertEqual((status, out), (1, ""))
             self.assertIn("portero check-config FILE", err)
+
+    def test_each_command_is_there_and_in_the_help(self) -> None:
+        _, help_text, _ = self.run_cli("help")
+        for name, module in cli.COMMANDS.items():
+            self.assertTrue(callable(import_module(module).run), name)
+            self.assertIn(f"portero {name} ", help_text)
 
     def test_call_passes_its_options_on(self) -> None:
         given: list[str] = []

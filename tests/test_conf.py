@@ -166,7 +166,7 @@ class UnitTests(SynchronousTestCase):
         secrets = load("", {"CREDENTIALS_DIRECTORY": str(folder)}).secrets
         self.assertEqual(secrets.api_keys, {"": "the-openai_api_key"})
         self.assertEqual(secrets.web_token, "the-web_token")
-        self.assertEqual(len(loaded), 3)
+        self.assertEqual(len(loaded), 5)
 
     def test_what_was_spent_has_a_place_to_be_kept(self) -> None:
         self.assertEqual(self.values["StateDirectory"], "portero")

@@ -362,6 +362,7 @@ ENVIRONMENTS = st.dictionaries(
 PLACE = re.compile(
     r"any\.toml:([1-9]\d*)|[A-Z_]+|--[a-z-]+|default"
     r"|.*/(openai_api_key|web_token|ami_secret|mail_password)"
+    r"|.*/(records_password|records_webhook_secret)"
 )
 
 

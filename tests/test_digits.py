@@ -360,6 +360,17 @@ class MenuTests(CallCase):
             pbx.done.callback(True)
         self.assertEqual(pbx.count("redirect"), 1)
 
+    def test_a_key_that_led_somewhere_when_the_call_began_may_not_do_so_now(
+        self,
+    ) -> None:
+        menu = dict(MENU)
+        story = Story(menu=menu).greeted()
+        menu.clear()
+        press(story, "0#")
+        said = "The caller typed 0 and # on the telephone."
+        self.assertEqual(story.service.of("add_text"), [("user", said)])
+        self.assertIs(story.call.state, State.TALKING)
+
     def test_another_key_or_a_later_one_is_no_choice(self) -> None:
         story = Story(menu=MENU).greeted()
         press(story, "10#")

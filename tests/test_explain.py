@@ -164,6 +164,45 @@ class ExplanationTests(SynchronousTestCase):
         self.assertIn("Sales, for new orders", words)
         self.assertNotIn("Where it may send callers", self.lines("door"))
 
+    def test_keys_and_voicemail_are_ways_too_and_hours_say_whether_it_is_open(
+        self,
+    ) -> None:
+        Path(self.path).write_text(
+            '[agents.a]\ntools = ["transfer", "leave_voicemail"]\n'
+            'time_zone = "Europe/Madrid"\n'  # where it is 10:30
+            'transfer_to = ["sales"]\nvoicemail = "box"\nmenu = { 0 = "desk" }\n'
+            '[targets.sales]\nto = "house,1,1"\nhours = "mon 10:00-11:00"\n'
+            '[targets.desk]\nto = "house,2,1"\nhours = "mon 9-10"\n'
+            '[targets.box]\nto = "box,s,1"\n'
+        )
+        words = self.words("a")
+        for said in (
+            f"sales house,1,1 {self.file}:8 mon 10:00-11:00 (open now) {self.file}:9",
+            f"(key 0) desk {self.file}:6 house,2,1 mon 9-10 (closed now)",
+            f"(to leave a message) box {self.file}:5 box,s,1",
+        ):
+            self.assertIn(said, words)
+
+    def test_what_its_tools_reach_is_shown_and_no_other(self) -> None:
+        Path(self.path).write_text(
+            '[agents.a]\ntools = ["open_gate", "order"]\ngates = ["yard"]\n'
+            'mcp = ["crm"]\n'
+            '[gates.yard]\nurl = "http://192.0.2.1/on"\nwho = "always"\n'
+            '[gates.door]\ndtmf = "9"\nwho = "always"\n'
+            '[webhooks.order]\ndescription = "Where it is"\nmethod = "GET"\n'
+            'url = "https://shop.example/{number}"\n'
+            'parameters = { number = "Its number" }\n'
+            '[mcp.crm]\nurl = "https://crm.example/mcp"\ntools = ["find"]\n'
+        )
+        lines = self.lines("a")
+        rows = self.rows("[gates.yard]", lines)
+        self.assertEqual(rows["who"], f'"always" {self.file}:7')
+        self.assertEqual(rows["cool_down"], "10.0")
+        rows = self.rows("[webhooks.order]", lines)
+        self.assertEqual(rows["method"], f'"GET" {self.file}:13')
+        self.assertEqual(self.rows("[mcp.crm]", lines)["tools"].split()[0], '["find"]')
+        self.assertNotIn("[gates.door]", lines)
+
     def test_prices_are_shown_and_the_lack_of_one(self) -> None:
         Path(self.path).write_text(
             '[agents.a]\ntranscription_model = "mine"\n'

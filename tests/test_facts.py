@@ -112,3 +112,21 @@ class FormTests(SynchronousTestCase):
         for name, value in Facts.of_form(form).variables.items():
             self.assertTrue(name.isidentifier())
             self.assertEqual(value, harmless(form[name]))
+
+
+class DiscreetTests(SynchronousTestCase):
+    def test_a_number_is_cut_however_it_is_written(self) -> None:
+        facts = Facts(caller_number="+34911234567")
+        for text in (
+            *("+34911234567", "0034911234567", "34911234567", "911234567"),
+            *("+34 911 234 567", "(91) 123-45-67", "911.234.567", "1234567"),
+        ):
+            self.assertEqual(facts.discreet(f"a={text}, b"), "a=...567, b", text)
+
+    def test_what_is_not_that_number_stays(self) -> None:
+        for number, text in (
+            ("+34911234567", "+34911234568 4567"),
+            ("200", "extension 200"),
+            ("", "911234567"),
+        ):
+            self.assertEqual(Facts(caller_number=number).discreet(text), text)

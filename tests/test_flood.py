@@ -6,17 +6,19 @@ import gc
 import os
 import random
 import struct
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.tcp import Port
 from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
@@ -42,6 +44,8 @@ SILENT = 300
 HOME = "127.0.0.1"
 CROWD = "127.0.3.1"
 GONE_WITHIN = IDENTIFY_WITHIN + 1
+PTIME = 0.02
+LOOK_EVERY = 0.01
 BAD_CALLS = 12
 """Bad peers that say a call id first, so that each is a call until it misbehaves."""
 KEPT = (AudioSocketLeg, Bridge, Call, Connection, Conversation, SiteRequest)
@@ -89,6 +93,38 @@ def is_socket(descriptor: str) -> bool:
         return os.readlink(DESCRIPTORS / descriptor).startswith("socket:")
     except FileNotFoundError:  # that of the listing itself
         return False
+
+
+class StoodStill:
+    """
+    What the machine took from this process while it looked: turns of the reactor that
+    came late although nothing was worked on before them. Where it took nothing, a call
+    may miss nothing.
+
+    @ivar frames: So many of a call are late by that at the most.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.frames = 0
+        self._clock = clock
+        self._loop = LoopingCall(self._look)
+
+    def __enter__(self) -> Self:
+        self._seen = self._clock.seconds(), time.process_time()
+        self._loop.start(LOOK_EVERY, now=False)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._loop.stop()
+
+    def _look(self) -> None:
+        seen, self._seen = self._seen, (self._clock.seconds(), time.process_time())
+        passed, worked = (
+            now - then for now, then in zip(self._seen, seen, strict=True)
+        )
+        taken = passed - LOOK_EVERY - worked
+        if taken > PTIME / 2:
+            self.frames += ceil(taken / PTIME)
 
 
 class Peer(Protocol):
@@ -240,22 +276,25 @@ class FloodTests(TestCase):
         self.addCleanup(gc.unfreeze)
         before = self.census()
         began = self.reactor.seconds()
-        with capturedLogs() as events:
+        with capturedLogs() as events, StoodStill(self.reactor) as machine:
             report = await self.call_among_bad_ones()
         seconds = ceil(self.reactor.seconds() - began)
-        self.assertEqual(report.missing, 0)
+        self.assertLessEqual(report.missing, machine.frames, str(report))
         self.assertGreater(report.frames, GONE_WITHIN / 0.02)
         self.check_log(events, seconds)
         del events
         self.peers.clear()
-        await deferLater(self.reactor, 0.1)
+        for _ in range(50):  # what was closed is gone a moment later
+            if self.census() == before:
+                break
+            await deferLater(self.reactor, 0.1)
         self.assertEqual(self.census(), before)
 
     def check_log(self, events: Sequence[LogEvent], seconds: int) -> None:
         """Every bad peer is told of, and none of them fills the log."""
-        told = [event for event in events if event["log_level"] is not LogLevel.info]
+        told = [event for event in events if event["log_level"] > LogLevel.info]
         self.assertEqual({event["log_level"] for event in told}, {LogLevel.warn})
-        sources = Counter(event["source"] for event in told if "source" in event)
+        sources = Counter(event["address"] for event in told if "address" in event)
         self.assertLessEqual(max(sources.values()), seconds)
         self.assertIn(CROWD, sources)
         silent = [source for source in sources if source.startswith("127.0.2.")]

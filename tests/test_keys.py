@@ -15,6 +15,8 @@ CREDENTIALS = {
     "PORTERO_WEB_TOKEN": "web_token",
     "PORTERO_AMI_SECRET": "ami_secret",
     "PORTERO_MAIL_PASSWORD": "mail_password",
+    "PORTERO_RECORDS_PASSWORD": "records_password",
+    "PORTERO_RECORDS_WEBHOOK_SECRET": "records_webhook_secret",
 }
 
 
@@ -25,6 +27,8 @@ def secret(config: Config, variable: str) -> str:
         "PORTERO_WEB_TOKEN": config.secrets.web_token,
         "PORTERO_AMI_SECRET": config.secrets.ami,
         "PORTERO_MAIL_PASSWORD": config.secrets.mail,
+        "PORTERO_RECORDS_PASSWORD": config.secrets.records,
+        "PORTERO_RECORDS_WEBHOOK_SECRET": config.secrets.records_webhook,
     }
     return found[variable]
 
@@ -168,6 +172,10 @@ class MistakeTests(KeysCase):
         self.assertEqual(found.secrets.ami, "hunter2")
         for text in (repr(found), str(found), repr(found.secrets)):
             self.assertNotIn("hunter2", text)
+
+    def test_all_of_them_are_known_to_who_masks_them(self) -> None:
+        environ = {name: f"hunter{n}" for n, name in enumerate(CREDENTIALS)}
+        self.assertEqual(sorted(load("", environ).secrets.words), [*environ.values()])
 
 
 class CheckTests(KeysCase):

@@ -16,11 +16,19 @@ PURE = {
     *("sections", "templates", "toml_lines", "facts", "prices", "textfile", "keys"),
     *("envfile", "networks", "record", "reference", "greeting", "tones", "guard"),
     *("webhooks.parameters", "webhooks.request_text", "webhooks.answers"),
+    "webhooks.repeats",
     *("webhooks.check", "web_sections", "web.passwords"),
     *("web.schemas", "web.transcript", "web.meter", "discretion"),
     *("histogram", "record_sections", "records.past", "records.rows"),
-    *("records.verdict", "records.tape"),
+    *("records.verdict", "records.verdict_sound", "records.tape", "acoustics", "echo"),
+    *("records.words", "records.numbers", "records.naming"),
+    *("records.cursor", "records.tables", "records.document", "records.files"),
     *("records.verdict_words", "records.waveform"),
+    *("log_sections", "logs.levels", "logs.lines", "logs.masking", "logs.repeats"),
+    *("outbox.folder", "mail.folder"),
+    *("doctor.report", "doctor.where", "doctor.asterisk_output", "doctor.versions"),
+    *("doctor.dialplan", "doctor.asterisk_parts", "doctor.machine", "doctor.probe"),
+    *("captures.entries", "captures.plainly", "captures.differences"),
 }
 LEAVES = {"transports", "providers", "tools"}
 CALL = {
@@ -29,7 +37,10 @@ CALL = {
 }
 LEG = {"line", "taps", "playout", "pacing"}
 """What legs have in common."""
-MAY_SEE_CALL = {"service", "tap"}
+MAY_SEE_CALL = {
+    *("service", "tap"),
+    *("captures.call", "captures.folder", "captures.player"),
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -100,8 +111,8 @@ class LayerTests(SynchronousTestCase):
 
     def test_only_the_wiring_imports_the_reactor(self) -> None:
         for name, found in modules().items():
-            # `portero call` is a program of its own.
-            if name not in ("tap", "placecall"):
+            # `portero call` and `portero doctor` are programs of their own.
+            if name not in ("tap", "placecall", "doctor.command"):
                 self.assertNotIn("twisted.internet.reactor", found, name)
 
     def test_wire_imports_nothing_of_ours_but_errors(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from portero.interfaces import LegMake
 from portero.line import Line
 from portero.pacing import HOLE, MAX_BEHIND, PTIME, TICK, MediaClock
 from portero.taps import DELAY
@@ -145,6 +147,79 @@ class FiguresTests(LineCase):
         self.leg.resume()
         self.pass_time(0.1)
         self.assertEqual(self.leg.figures().tail_ms, 0)
+
+
+class Witness:
+    """Remembers what it was told, with the times."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.told: list[tuple[str, float]] = []
+        self.frames: list[bytes] = []
+        self.heard_pcm: list[tuple[int, bytes]] = []
+
+    def seconds(self) -> float:
+        return self.clock.seconds() - 1000
+
+    def began(self, now: float) -> None:
+        self.told.append(("began", now))
+
+    def heard(self, rate: int, pcm: bytes, now: float) -> None:
+        self.told.append(("heard", now))
+        self.heard_pcm.append((rate, pcm))
+
+    def preferred(self, rate: int) -> None:
+        self.told.append(("preferred", rate))
+
+    def frame(self, frame: bytes, now: float) -> None:
+        self.told.append(("frame", now))
+        self.frames.append(frame)
+
+    def hung_up(self) -> None:
+        self.told.append(("hung up", self.clock.seconds()))
+
+
+class CaptureTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(100)
+        self.leg = PlainLeg(self.clock, MediaClock(self.clock), 8000)
+        self.witness = Witness(self.clock)
+        capture: Any = self.witness
+        self.make = self.leg.be_captured(capture)
+        self.leg.begin(FakeLegEvents())
+
+    def test_all_that_comes_and_leaves_is_told(self) -> None:
+        self.assertEqual(self.make, LegMake(8000, 0, 0))
+        pcm = counted(160, 1)
+        self.leg.hear(pcm, 8000)
+        self.clock.pump([TICK] * 8)
+        self.leg._prefer(24000)
+        self.leg.hang_up()
+        self.leg.hang_up()
+        kinds = [kind for kind, _ in self.witness.told]
+        self.assertEqual(kinds[:2], ["began", "heard"])
+        self.assertEqual(kinds[-2:], ["preferred", "hung up"])
+        self.assertEqual(set(kinds[2:-2]), {"frame"})
+        self.assertEqual(self.witness.heard_pcm, [(8000, pcm)])
+        self.assertEqual(b"".join(self.witness.frames), self.leg.transport.value())
+
+    def test_what_fills_a_hole_did_not_come(self) -> None:
+        self.clock.pump([TICK] * 100)
+        self.assertGreater(self.leg.figures().filled_ms, 0)
+        self.assertNotIn("heard", [kind for kind, _ in self.witness.told])
+
+    def test_what_is_played_begins_at_the_time_of_the_capture(self) -> None:
+        times: list[float] = []
+        before = self.leg._playout.play
+
+        def play(item: str, pcm: bytes, now: float) -> bool:
+            times.append(now)
+            return before(item, pcm, now)
+
+        self.patch(self.leg._playout, "play", play)
+        self.leg.play("a", bytes(320))
+        self.assertEqual(times, [-900.0])
 
 
 class QuietTests(LineCase):

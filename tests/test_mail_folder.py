@@ -7,8 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from portero.mail import folder
-from portero.mail.folder import LARGEST, MOST_MAILS, CannotKeep, MailFolder
+from portero.mail.folder import MailFolder
+from portero.outbox import folder
+from portero.outbox.folder import LARGEST, MOST, CannotKeep
 
 NAME = "1790000000-ab.eml"
 MAIL = b"From: p@acme.example\nTo: juan@x.example\n\nHello.\n"
@@ -72,8 +73,8 @@ class KeepingTests(FolderCase):
         self.assertEqual(set(names), {"20-a.eml", "3-b.eml", "0000000100-c.eml"})
 
     def test_what_fails_is_bounded_and_the_oldest_make_room(self) -> None:
-        self.patch(folder, "MOST_MAILS", 3)
-        self.assertEqual(MOST_MAILS, 1000)
+        self.patch(folder, "MOST", 3)
+        self.assertEqual(MOST, 1000)
         for number in range(5):
             self.folder.write(f"1{number}-a.eml", MAIL)
             self.folder.put_aside(f"1{number}-a.eml", "550 no")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from portero.interfaces import Said
-from portero.mail.folder import LARGEST
 from portero.mail.letter import LONGEST_SUBJECT, WORDS, Letter
+from portero.outbox.folder import LARGEST
 from portero.templates import FALLBACKS
 
 NOW = datetime(2026, 11, 21, 17, 5, tzinfo=UTC)

@@ -17,19 +17,16 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from portero.config import Config
-from portero.mail.folder import LARGEST, MOST_MAILS, CannotKeep, Envelope, MailFolder
-from portero.mail.queue import (
+from portero.mail.folder import Envelope, MailFolder
+from portero.mail.queue import MailQueue, Server, by_smtp
+from portero.outbox.delivery import Postponed, Rejected, Unreachable
+from portero.outbox.folder import LARGEST, MOST, CannotKeep
+from portero.outbox.queue import (
     DELIVER_WITHIN,
     FIRST_WAIT,
     GIVE_UP_AFTER,
     LONGEST_WAIT,
     STOP_WITHIN,
-    MailQueue,
-    Postponed,
-    Rejected,
-    Server,
-    Unreachable,
-    by_smtp,
 )
 from portero.sections import AgentSettings
 from portero.tool_sections import MailSettings
@@ -153,12 +150,12 @@ class DeliveryTests(QueueCase):
 
     def test_a_thousand_are_no_deeper_than_one(self) -> None:
         queue = self.start(None)
-        for _ in range(MOST_MAILS):
+        for _ in range(MOST):
             self.put(queue)
         self.answer = lambda _: None
         queue.use(SERVER)
-        self.clock.pump([0] * MOST_MAILS)
-        self.assertEqual(len(self.tries), MOST_MAILS)
+        self.clock.pump([0] * MOST)
+        self.assertEqual(len(self.tries), MOST)
         self.assertEqual(self.names(), [])
         self.stop(queue)
 
@@ -386,11 +383,11 @@ class BoundTests(QueueCase):
 
     def test_so_many_and_no_more(self) -> None:
         queue = self.start(None)
-        for _ in range(MOST_MAILS):
+        for _ in range(MOST):
             self.put(queue)
         self.assertIn("1000 mails wait already", self.refused(letter(), queue))
         self.failureResultOf(queue.ready(), CannotKeep)
-        self.assertEqual(len(self.names()), MOST_MAILS)
+        self.assertEqual(len(self.names()), MOST)
 
     def test_so_large_and_no_larger(self) -> None:
         queue = self.start(None)

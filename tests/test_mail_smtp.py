@@ -20,7 +20,8 @@ from twisted.trial.unittest import TestCase
 
 from portero.mail import smtp
 from portero.mail.folder import Envelope
-from portero.mail.queue import Postponed, Rejected, Server, Unreachable
+from portero.mail.queue import Server
+from portero.outbox.delivery import Postponed, Rejected, Unreachable
 from tests.smtp_server import PASSWORD, USER, MailServer, certificate
 
 HOST = "localhost"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from portero.config import load
@@ -136,7 +136,11 @@ class ConversationTests(OfflineCase):
     def warnings(self, *events: Any) -> list[str]:
         with capturedLogs() as logged:
             self.come(*events)
-        return [str(event["log_format"]).format(**event) for event in logged]
+        return [
+            str(event["log_format"]).format(**event)
+            for event in logged
+            if event["log_level"] is not LogLevel.debug
+        ]
 
     def test_the_agent_is_asked_to_speak_of_what_was_found(self) -> None:
         self.come(step("in_progress"), mcp_call(), step("completed"))

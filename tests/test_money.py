@@ -341,6 +341,24 @@ class MeterTests(SynchronousTestCase):
             before = meter.dollars
 
 
+class TermsTests(SynchronousTestCase):
+    def test_another_meter_goes_by_the_same(self) -> None:
+        ledger = Ledger(lambda: date(2026, 11, 21))
+        ledger.add("a", 0.5)
+        ledger.add("b", 2.0)
+        budget = Budget(ledger, "a", per_call=1.0, per_day=3.0, house_per_day=9.0)
+        price = PriceSettings(minute=60.0)
+        one = Meter(budget, None, price)
+        terms = one.terms()
+        self.assertEqual((terms.spent, terms.spent_by_all), (0.5, 2.5))
+        two = terms.meter("a")
+        for ms in (100, 800, 5700):
+            counts = {"transcription.ms": ms}
+            self.assertEqual(one.used(counts), two.used(counts))
+            self.assertEqual((one.dollars, one.ceiling), (two.dollars, two.ceiling))
+        self.assertEqual(two.terms(), one.terms())
+
+
 class MoneyStoryTests(CallCase):
     def budget(self, ledger: Ledger | None = None, **ceilings: float) -> Budget:
         return Budget(ledger or Ledger(lambda: TODAY), AGENT, **ceilings)

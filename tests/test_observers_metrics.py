@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,23 @@ class Leg(FakeLeg):
 class Frames:
     """As much of a leg as the media clock needs."""
 
+    call_id = "c1"
+
     def frame_due(self, now: float) -> None:
         pass
 
     def pacing_failed(self) -> None:
         raise AssertionError
+
+
+@dataclass
+class Kept:
+    """What becomes of records."""
+
+    waiting: int = 0
+    lost: int = 0
+    unsent: int = 0
+    given_up: int = 0
 
 
 class MetricsCase(BridgeCase):
@@ -75,7 +88,8 @@ class MetricsCase(BridgeCase):
         )
         self.media = MediaClock(self.clock)
         self.lag = ReactorLag(self.clock)
-        self.metrics = Metrics(self.bridge, self.media, self.lag)
+        self.kept = Kept()
+        self.metrics = Metrics(self.bridge, self.media, self.lag, self.kept)
         self.bridge.watchers.add(self.metrics)
 
     def scrape(self) -> dict[str, float]:
@@ -367,6 +381,16 @@ class ScrapeTests(MetricsCase):
         for text in (during, self.metrics.text().decode()):
             for word in ("Zacarias", "600123987", "123987", "0a1b2c3d"):
                 self.assertNotIn(word, text)
+
+
+class RecordTests(MetricsCase):
+    def test_what_becomes_of_records_is_told(self) -> None:
+        self.kept.waiting, self.kept.lost = 3, 2
+        self.kept.unsent, self.kept.given_up = 5, 1
+        self.assertEqual(self.value("records_waiting"), 3)
+        self.assertEqual(self.value("records_lost_total"), 2)
+        self.assertEqual(self.value("records_webhook_waiting"), 5)
+        self.assertEqual(self.value("records_webhook_failed_total"), 1)
 
 
 class NameTests(MetricsCase):

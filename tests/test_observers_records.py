@@ -24,8 +24,9 @@ from portero.observers.records import (
     STOP_WITHIN,
     Records,
 )
-from portero.records import database, rows
-from portero.records.database import RecordFile, connect
+from portero.records import rows, sqlite
+from portero.records.database import RecordsError, Unavailable
+from portero.records.sqlite import RecordFile, connect
 from portero.sections import AgentSettings
 from tests.kept_calls import CALLER, ID, TALK, FileAtOnce, happened, record
 
@@ -373,7 +374,7 @@ class RealFileTests(TestCase):
 
     async def test_a_lock_of_somebody_elses_is_waited_for(self) -> None:
         self.patch(records, "FIRST_WAIT", 0.05)
-        self.patch(database, "BUSY_WITHIN", 0.05)
+        self.patch(sqlite, "BUSY_WITHIN", 0.05)
         await self.count(0)
         other = connect(self.path)
         self.addCleanup(other.close)
@@ -404,14 +405,25 @@ class RealFileTests(TestCase):
 
     async def test_what_takes_long_is_broken_off_at_the_stop(self) -> None:
         endless = (
-            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) "
+            "WITH RECURSIVE n (n) AS (SELECT begun() UNION ALL SELECT n + 1 FROM n) "
             "SELECT count(*) FROM n"
         )
+        begun: Deferred[None] = Deferred()
+
+        def tell() -> int:
+            loop: Any = reactor  # it has threads, which mypy cannot know
+            loop.callFromThread(begun.callback, None)
+            return 1
+
+        def count(cursor: Any) -> object:  # of SQLite
+            cursor.connection.create_function("begun", 0, tell)
+            return cursor.execute(endless).fetchall()
+
         await self.count(0)
-        counting = self.file.run(lambda cursor: cursor.execute(endless).fetchall())
-        await deferLater(reactor, 0.05)
+        counting = self.file.run(count)
+        await begun
         await self.records.stopService()
-        error = await self.assertFailure(counting, sqlite3.OperationalError)
+        error = await self.assertFailure(counting, Unavailable)
         self.assertIn("interrupted", str(error))
 
     async def test_a_folder_that_is_not_there_is_told_at_once(self) -> None:
@@ -427,5 +439,5 @@ class RealFileTests(TestCase):
 
     async def test_a_closed_file_says_so(self) -> None:
         await self.records.stopService()
-        error = await self.assertFailure(self.file.run(lambda _: 1), sqlite3.Error)
+        error = await self.assertFailure(self.file.run(lambda _: 1), RecordsError)
         self.assertIn("closed", str(error))

@@ -60,6 +60,20 @@ class StoryCase(SynchronousTestCase):
 
 
 class StoryTests(StoryCase):
+    def test_a_call_that_is_over_can_be_forgotten(self) -> None:
+        self.start("a", "b")
+        self.said("Hello")
+        before = self.story.size
+        self.assertFalse(self.story.forget("a"))  # it is under way
+        self.tell("b", "state", state="x")
+        self.end("a", "b")
+        self.assertTrue(self.story.forget("b"))
+        self.assertIs(self.story.of("b"), None)
+        self.assertEqual(self.story.size, before)
+        self.assertTrue(self.story.forget("a"))
+        self.assertEqual(self.story.size, 0)
+        self.assertFalse(self.story.forget("a"))
+
     def test_it_is_an_observer(self) -> None:
         self.assertTrue(verifyObject(IObserver, self.story))
 

@@ -27,6 +27,8 @@ class TestCase(SynchronousTestCase):
 class FakeLeg:
     """Writes down when it got its frames."""
 
+    call_id = "c1"
+
     def __init__(self, do: Callable[[], None] = lambda: None) -> None:
         self.frames: list[float] = []
         self.failed = 0

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ProcessExitedAlready
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, ProcessProtocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -307,8 +308,11 @@ class LoopbackTests(TestCase):
             *("--record", str(Path(recording).absolute()), self.listen(far)),
         )
         await far.connected
-        self.reactor.callLater(0.5, process.signalProcess, "INT")
         self.addCleanup(self.end, process)
+        # Half a second of speech, the first of which has come back by then.
+        while far.kinds.count(wire.SLIN) < 25:
+            await deferLater(self.reactor, 0.01)
+        process.signalProcess("INT")
         self.assertEqual(await run.done, placecall.HEARD)
         self.assertEqual(far.kinds[-1], wire.HANGUP)
         self.assertIs(await far.lost, ConnectionDone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from portero.interfaces import (
     IConversation,
     IConversationEvents,
     IVoiceProvider,
+    IWireProvider,
     Loss,
     Said,
     Transcription,
@@ -50,6 +51,11 @@ clock: Any = reactor  # it provides more interfaces than its type says
 
 CALL_ID = "11111111-2222-3333-4444-555555555555"
 QUICK = Knobs(first_delta_s=0.0, speed=200.0)
+
+
+def said(logs: Sequence[Any]) -> list[Any]:
+    """@return: Those events that are logged unless more is asked for."""
+    return [event for event in logs if event["log_level"] is not LogLevel.debug]
 
 
 class HangUp:
@@ -282,9 +288,31 @@ class OfflineCase(SynchronousTestCase):
         return str(self.line.sent[-1]["event_id"])
 
 
+class WayTests(SynchronousTestCase):
+    def test_another_may_stand_between_a_conversation_and_the_service(self) -> None:
+        made: list[Any] = []
+
+        def way(user: Any, connect: Callable[[Any], Any]) -> Any:
+            made.append(user)
+            return "between", connect("me")
+
+        world, its_own = Clock(), Clock()
+        provider = Provider(world, ProviderSettings(), "sk-key")
+        beyond = provider.by_way_of(world, lambda user, connect: ("beyond", user))
+        one = beyond.by_way_of(its_own, way)
+        talk = one.converse(BRIEF, Listener())
+        self.assertEqual(talk._socket, ("between", ("beyond", "me")))
+        self.assertEqual(made, [talk])
+        self.assertIs(one.state, provider.state)
+        its_own.advance(5)
+        self.assertEqual(talk.expires_in, float("inf"))
+        self.assertIs(talk._clock, its_own)
+
+
 class SessionTests(OfflineCase):
     def test_what_is_provided_is_what_the_interfaces_say(self) -> None:
         verifyClass(IVoiceProvider, Provider)
+        verifyClass(IWireProvider, Provider)
         verifyObject(IVoiceProvider, self.provider)
         verifyClass(IConversation, Conversation)
         verifyObject(IConversation, self.talk)
@@ -391,7 +419,7 @@ class SessionTests(OfflineCase):
         self.come({"type": "session.created", "session": {}})
         with capturedLogs() as logs:
             self.come(session(wire.PCM, wire.PCMA))
-        self.assertEqual([e["log_level"] for e in logs], [LogLevel.warn])
+        self.assertEqual([e["log_level"] for e in said(logs)], [LogLevel.warn])
         self.assertEqual((self.talk.caller_rate, self.talk.agent_rate), (24000, 8000))
         self.line.take()
         self.talk.send_audio(bytes(2000))
@@ -794,8 +822,8 @@ class DownloadTests(OfflineCase):
             pcm = tone(600)
             with capturedLogs() as logs:
                 self.come(created(), delta(pcm[:4801]), delta(pcm[4801:]))
-            self.assertEqual(len(logs), 1)
-            self.assertIn("sends PCM", formatEvent(logs[0]))
+            (line,) = said(logs)
+            self.assertIn("sends PCM", formatEvent(line))
             self.assertEqual(self.listener.audio, {"item_1": pcm})
             self.assertEqual(
                 (self.talk.caller_rate, self.talk.agent_rate), 2 * (24000,)
@@ -1315,8 +1343,8 @@ class ErrorTests(OfflineCase):
         with capturedLogs() as logs:
             for _ in range(3):
                 self.come(*(MOST_BAD_EVENTS * [b"{"]), created(), done())
-        self.assertEqual(len(logs), 1)
-        self.assertIn(CALL_ID, formatEvent(logs[0]))
+        (line,) = said(logs)
+        self.assertIn(CALL_ID, formatEvent(line))
         self.talk.received(b"\0", True)
         self.come(*(MOST_BAD_EVENTS * [b"[" * 200_000]))
         self.assertFalse(self.loss().final)

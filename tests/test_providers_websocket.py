@@ -48,6 +48,8 @@ Told = tuple[Any, ...]
 class User:
     """Keeps what a socket tells."""
 
+    call_id = "c1"
+
     def __init__(self) -> None:
         self.told: list[Told] = []
         self.do: Callable[[str], None] = lambda name: None

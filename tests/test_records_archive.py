@@ -6,6 +6,7 @@ import os
 import sqlite3
 import wave
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from portero.interfaces import Happening, IObserver, LegFigures
 from portero.record import Outcome, Record
 from portero.records import rows
 from portero.records.archive import IN_RECORDS, ONLY_MEMORY, Archive, Query
+from portero.records.database import Unavailable
+from portero.records.erasing import Erasing
 from portero.records.past import Past, discreet
+from portero.records.places import this_host
 from portero.service import REMEMBERED
 from tests.kept_calls import BEGAN, ID, TALK, FileAtOnce, happened, past, record
 
@@ -36,6 +40,9 @@ class Told:
 
     def of(self, call_id: str) -> tuple[Happening, ...] | None:
         return self.calls.get(call_id)
+
+    def forget(self, call_id: str) -> bool:
+        return self.calls.pop(call_id, None) is not None
 
 
 class Sound:
@@ -63,7 +70,14 @@ class ArchiveCase(SynchronousTestCase):
         self.archive = self.made(self.file)
 
     def made(self, file: FileAtOnce | None) -> Archive:
-        return Archive(self.ended, self.story, self.in_thread, file, self.sound)
+        return Archive(
+            self.ended,
+            self.story,
+            self.in_thread,
+            file,
+            self.sound,
+            sound_of=lambda call_id: {"seconds": 40.0} if call_id == ID else {},
+        )
 
     def in_thread(self, do: Any) -> Deferred[Any]:
         return maybeDeferred(do)
@@ -282,6 +296,43 @@ class HistoryTests(ArchiveCase):
         self.assertEqual(len(self.archive._figures), REMEMBERED)
 
 
+class EraseTests(ArchiveCase):
+    def erase(self, call_id: str = ID) -> bool:
+        erasing = self.archive.erase(call_id)
+        found: bool = self.successResultOf(Deferred.fromCoroutine(erasing))
+        return found
+
+    def test_memory_forgets_it(self) -> None:
+        self.remember(ID)
+        self.remember("other")
+        self.assertTrue(self.erase())
+        self.assertEqual(self.ids(), ["other"])
+        self.assertIs(self.call(), None)
+        self.assertEqual([*self.archive._figures], ["other"])
+        self.assertFalse(self.erase())
+
+    def test_what_is_kept_goes_as_well(self) -> None:
+        self.keep(past())
+        erasing = Erasing(self.file, lambda _: False, (), "", self.in_thread)
+        self.archive = Archive(
+            *(self.ended, self.story, self.in_thread),
+            *(self.file, self.sound, erasing),
+        )
+        self.assertTrue(self.erase())
+        self.assertEqual(self.ids(), [])
+        self.assertFalse(self.erase())
+
+    def test_nothing_is_forgotten_of_what_could_not_be_deleted(self) -> None:
+        self.remember(ID)
+        erasing = Erasing(self.file, lambda _: False, (), "", self.in_thread)
+        self.archive._erasing = erasing
+        self.file.error = sqlite3.OperationalError("disk I/O error")
+        failing = Deferred.fromCoroutine(self.archive.erase(ID))
+        self.failureResultOf(failing, Unavailable)
+        self.file.error = None
+        self.assertEqual(self.ids(), [ID])
+
+
 class CallTests(ArchiveCase):
     def test_nobody_knows_another_one(self) -> None:
         self.assertIs(self.call(), None)
@@ -294,6 +345,7 @@ class CallTests(ArchiveCase):
         self.assertEqual(found["happened"][3]["kind"], "said")
         self.assertEqual(found["happened"][3]["text"], "Good day, Acme.")
         self.assertEqual(found["figures"]["underruns"], 3)
+        self.assertEqual(found["figures"]["sound"], {"seconds": 40.0})
         (said,) = found["verdict"]
         self.assertIn("ran dry 3 times", said)
         self.assertIn("3 veces", self.call(ID, "es")["verdict"][0])
@@ -302,7 +354,7 @@ class CallTests(ArchiveCase):
         self.remember(ID)
         remembered = self.call()
         self.ended.clear()
-        self.keep(past(figures=FIGURES))
+        self.keep(past(figures=replace(FIGURES, sound={"seconds": 40.0})))
         self.assertEqual(self.call(), remembered)
 
     def test_one_whose_story_memory_has_forgotten(self) -> None:
@@ -352,6 +404,12 @@ class RecordingTests(ArchiveCase):
         path = self.wav()
         self.assertEqual(self.path(), path)
         self.assertTrue(self.history()["calls"][0]["recording"])
+
+    def test_one_on_another_host_is_not_offered(self) -> None:
+        self.keep(past(recording="a.wav", host="elsewhere"))
+        self.assertFalse(self.call()["recording"])
+        self.keep(past("here", recording="a.wav", host=this_host()))
+        self.assertTrue(self.call("here")["recording"])
 
     def test_no_name_leads_out_of_the_folder(self) -> None:
         (Path(self.sound.folder).parent / "secret.wav").write_text("x")

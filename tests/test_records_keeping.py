@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +16,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from portero.call import Call
+from portero.captures.folder import Captures
 from portero.config import Config
 from portero.errors import ConfigError
 from portero.interfaces import Happening, IObserver, LegFigures
@@ -21,11 +25,13 @@ from portero.observers.story import Story
 from portero.record_sections import RecordSettings
 from portero.records.archive import IN_RECORDS, ONLY_MEMORY, Archive, Query
 from portero.records.keeping import Keeping
-from portero.sections import AgentSettings
+from portero.sections import AgentSettings, ListenSettings
 from portero.service import Bridge
 from portero.wiring import Wiring
 from tests.kept_calls import ID, TALK, happened, record
 from tests.test_observers_recording import TappedCall
+
+OTHER = "7a1c2d3e-0000-4000-8000-000000000002"
 
 
 def config(records: RecordSettings | None = None, **agent: Any) -> Config:
@@ -93,6 +99,17 @@ class KeepingTests(TestCase):
         self.assertEqual(page["calls"][0]["caller_number"], "...678")
         self.assertFalse(page["calls"][0]["has_words"])
 
+    async def test_the_record_has_what_was_measured(self) -> None:
+        archive = self.start(Keeping(config(), reactor, self.state))
+        self.hold()
+        call = await archive.call(ID)
+        await self.bridge.stopService()
+        self.bridge = Bridge(reactor, None)  # type: ignore[arg-type]  # after a restart
+        again = await self.start(Keeping(config(), reactor, self.state)).call(ID)
+        for found in (call, again):
+            assert found is not None
+            self.assertEqual(found["figures"]["sound"]["seconds"], 1.2)
+
     async def test_without_one_memory_is_all(self) -> None:
         archive = self.start(Keeping(config(), reactor))
         self.hold()
@@ -125,12 +142,79 @@ class KeepingTests(TestCase):
         assert waveform is not None
         self.assertEqual(waveform["seconds"], 1.2)
 
+    async def test_what_is_erased_is_gone_everywhere(self) -> None:
+        kept = config(record=True, consent="asked", keep_words=True)
+        archive = self.start(Keeping(kept, reactor, self.state))
+        self.hold()
+        self.hold(OTHER)
+        await self.found(archive, 2)
+        self.assertTrue(await archive.erase(ID))
+        page = await archive.history(Query())
+        self.assertEqual([call["id"] for call in page["calls"]], [OTHER])
+        await self.bridge.stopService()
+        self.bridge = Bridge(reactor, None)  # type: ignore[arg-type]  # after a restart
+        archive = self.start(Keeping(kept, reactor, self.state))
+        page = await self.found(archive)
+        self.assertEqual([call["id"] for call in page["calls"]], [OTHER])
+        (recording,) = os.listdir(os.path.join(self.state, "recordings"))
+        self.assertIn(OTHER, recording)
+
+    async def test_records_are_sent_when_a_webhook_is_there(self) -> None:
+        queue = os.path.join(self.state, "webhook")
+        keeping = Keeping(config(), reactor, self.state)
+        self.start(keeping)
+        self.hold()
+        self.assertEqual(keeping.unsent, 0)
+        # Nobody listens there, so that it waits.
+        settings = RecordSettings(
+            webhook="http://127.0.0.1:1/x", webhook_allow=("127.0.0.1/32",)
+        )
+        keeping.use(config(settings))
+        self.hold(OTHER)
+        while not keeping.unsent:
+            await deferLater(reactor, 0.01)
+        await self.bridge.stopService()
+        (name,) = os.listdir(queue)
+        with open(os.path.join(queue, name)) as file:
+            sent = json.load(file)
+        self.assertEqual(sent["call"]["id"], OTHER)
+        self.assertEqual(sent["call"]["caller_number"], "...678")
+        self.assertEqual(sent["said"], [])
+        self.assertEqual((keeping.lost, keeping.given_up), (0, 0))
+
+    def test_a_webhook_needs_records_and_a_folder(self) -> None:
+        settings = RecordSettings(webhook="https://crm.example/")
+        error = self.assertRaises(ConfigError, Keeping, config(settings), reactor)
+        self.assertIn("webhook needs records", str(error))
+        named = replace(settings, file=os.path.join(self.state, "r.sqlite"))
+        error = self.assertRaises(ConfigError, Keeping, config(named), reactor)
+        self.assertIn("webhook_queue is missing", str(error))
+        Keeping(config(replace(named, webhook_queue=self.state)), reactor)
+
     def test_recording_needs_a_folder(self) -> None:
         recorded = config(record=True, consent="asked")
         error = self.assertRaises(ConfigError, Keeping, recorded, reactor)
         self.assertIn("agent reception has record = true: name a folder", str(error))
         keeping = Keeping(config(), reactor)
         self.assertRaises(ConfigError, keeping.check, recorded)
+
+    def test_so_does_capture(self) -> None:
+        captured = config(capture=True, consent="asked")
+        error = self.assertRaises(ConfigError, Keeping, captured, reactor)
+        self.assertIn("[records] captures is missing, and agent rec", str(error))
+        self.assertIn("has capture = true: name a folder", str(error))
+
+    def test_calls_are_made_so_that_they_can_be_captured(self) -> None:
+        self.start(Keeping(config(capture=True), reactor, self.state))
+        made = self.bridge.make_call
+        captures: Any = made.__self__  # type: ignore[attr-defined]  # of a method
+        self.assertIsInstance(captures, Captures)
+        self.assertEqual(captures.folder, os.path.join(self.state, "captures"))
+
+    def test_without_a_place_for_them_they_are_made_as_ever(self) -> None:
+        records = RecordSettings(captures="none")
+        self.start(Keeping(config(records), reactor, self.state))
+        self.assertIs(self.bridge.make_call, Call)
 
     async def test_what_changes_counts_for_the_next_call(self) -> None:
         keeping = Keeping(config(), reactor, self.state)
@@ -184,10 +268,17 @@ class WiringTests(SynchronousTestCase):
         bridge = Wiring(self.reactor, self.state).build(Config())
         found = self.observers(bridge)
         self.assertLess(found.index("Recordings"), found.index("Records"))
+        self.assertLess(found.index("Measuring"), found.index("Records"))
 
     def test_without_a_place_nobody_watches(self) -> None:
         bridge = Wiring(self.reactor).build(Config())
         self.assertNotIn("Records", self.observers(bridge))
+        self.assertNotIn("Measuring", self.observers(bridge))
+
+    def test_who_asks_the_page_is_told_what_was_measured(self) -> None:
+        listen = ListenSettings(web="8091")
+        found = self.observers(Wiring(self.reactor).build(Config(listen=listen)))
+        self.assertLess(found.index("Measuring"), found.index("Archive"))
 
     def test_a_recording_without_a_folder_is_refused(self) -> None:
         recorded = config(record=True, consent="asked")
@@ -205,4 +296,4 @@ class WiringTests(SynchronousTestCase):
         wiring.reload(bridge, Config(agents=agents))
         call: Any = TappedCall(ID, "default")
         bridge.watchers.tell(lambda observer: observer.call_started(call))
-        self.assertEqual(len(call.taps), 1)
+        self.assertIn("_Reel", [type(tap).__name__ for tap in call.taps])

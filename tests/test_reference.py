@@ -85,6 +85,7 @@ class TomlTests(SynchronousTestCase):
             *("", 'say "hi"\\', "Ruiz, Ferretería\n", "8089"),
             *(0, -1, 100, 0.5, 3600.0, True, False),
             *([], ["a", "b"], {}, {"flat": "unknown", "b": 'x"'}),
+            {"a.b": "not b of a", "ñ": "", '"': "c"},
         ):
             written = f"key = {reference.toml(value)}"
             self.assertEqual(tomllib.loads(written), {"key": value})

@@ -128,7 +128,9 @@ class WordsTests(SynchronousTestCase):
 
     def test_a_variable_cannot_take_the_place_of_what_portero_knows(self) -> None:
         facts = Facts(variables={"date": "never", "company_name": "Evil"})
-        words = self.words("{date} {company_name}", facts, company_name="Acme")
+        words = self.words(
+            "{date} {company_name}", facts, company_name="Acme", time_zone="UTC"
+        )
         self.assertEqual(words.greeting, "21 November 2026 Acme")
 
     def test_the_agent_knows_the_words_of_its_farewell(self) -> None:
@@ -203,7 +205,27 @@ class AssignmentTests(SynchronousTestCase):
                 now=lambda: NOW,
             )
             found = roster.assign(DEFAULT, "a", Facts()).settings
-            self.assertEqual((found.menu, found.digits_pause), (menu, 1.5))
+            self.assertEqual((dict(found.menu), found.digits_pause), (menu, 1.5))
+
+    def test_a_target_that_opens_or_closes_during_a_call_does_so_for_its_keys(
+        self,
+    ) -> None:
+        agents = {DEFAULT: AgentSettings(menu={"0": "desk"}, time_zone="UTC")}
+        targets = {"desk": TargetSettings("house,100,1", hours="sat 18:00-18:30")}
+        moments = [NOW]
+        roster = Roster(
+            Config(agents=agents, targets=targets),
+            {DEFAULT: self.provider},
+            {DEFAULT: []},
+            Clock(),
+            self.ledger,
+            now=lambda: moments[-1],
+        )
+        menu = roster.assign(DEFAULT, "a", Facts()).settings.menu
+        for hour, minute, open in ((17, 59, 0), (18, 0, 1), (18, 29, 1), (18, 30, 0)):
+            moments.append(NOW.replace(hour=hour, minute=minute))
+            self.assertEqual(("0" in menu, len(menu)), (bool(open), open))
+            self.assertEqual(menu.get("0"), "house,100,1" if open else None)
 
     def test_every_setting_of_the_session_reaches_the_brief(self) -> None:
         brief = self.assigned(

@@ -11,9 +11,11 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import Application, IService, MultiService
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import ILogObserver
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +24,8 @@ from portero import tap
 from portero.announcement import DEMO
 from portero.config import DEFAULT, Config
 from portero.errors import CannotStart
+from portero.logs.log import Log
+from portero.logs.place import Place
 from portero.sections import ListenSettings
 from portero.service import Bridge
 from portero.tap import Options
@@ -114,10 +118,12 @@ class MakeServiceTests(SynchronousTestCase):
         self.reactor = MemoryReactorClock()
 
     def make(self, *arguments: str, **environ: str) -> Bridge:
-        service = tap.makeService(parse(*arguments, **environ), self.reactor)
-        assert isinstance(service, Bridge)
-        self.assertTrue(IService.providedBy(service))
-        return service
+        program = tap.makeService(parse(*arguments, **environ), self.reactor)
+        self.assertTrue(IService.providedBy(program))
+        assert isinstance(program, tap.Program)
+        (bridge,) = program
+        assert isinstance(bridge, Bridge)
+        return bridge
 
     def ports(self) -> list[tuple[int, str]]:
         return [(port, interface) for port, _, _, interface in self.reactor.tcpServers]
@@ -167,6 +173,29 @@ class MakeServiceTests(SynchronousTestCase):
         error = self.assertRaises(CannotStart, tap.makeService, options, self.reactor)
         self.assertTrue(str(error).startswith("portero: provider 'acme.voice:"))
         self.assertEqual(len(str(error).splitlines()), 1)
+
+
+class ProgramLogTests(SynchronousTestCase):
+    def program(self) -> tap.Program:
+        return tap.Program(Log(MemoryReactorClock()))
+
+    def test_twistd_logs_with_ours(self) -> None:
+        program, application = self.program(), Application("portero")
+        program.log.write_to(Place(lambda level, lines: None, timed=True))
+        program.setServiceParent(application)
+        components: Any = application
+        self.assertIs(components.getComponent(ILogObserver), program.log)
+
+    def test_but_not_if_it_was_told_to_log_with_another(self) -> None:
+        program, application = self.program(), Application("portero")
+        program.setServiceParent(application)
+        components: Any = application
+        self.assertIsNone(components.getComponent(ILogObserver, None))
+
+    def test_it_may_be_a_part_of_something_else(self) -> None:
+        program = self.program()
+        program.log.write_to(Place(lambda level, lines: None, timed=True))
+        program.setServiceParent(MultiService())
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from portero.facts import Facts
 from portero.interfaces import ICallControl, ITool
-from portero.toolbox import CUT, MOST_CHARACTERS, Toolbox
+from portero.toolbox import CUT, MOST_AT_ONCE, MOST_CHARACTERS, Toolbox
 from tests.fake_call import Broken, FakeControl, FakeTool
 
 FACTS = Facts(caller_number="+34600111222")
@@ -101,6 +101,18 @@ class ToolboxTests(ToolboxCase):
         self.assertEqual(self.strict.told, [])
         self.run_tool("strict", order="123456")
         self.assertEqual(self.strict.of("run"), [({"order": "123456"},)])
+
+    def test_only_so_many_run_at_once_for_a_call(self) -> None:
+        running = [self.run_tool() for _ in range(MOST_AT_ONCE)]
+        answer = self.successResultOf(self.run_tool())
+        self.assertIn("error: look_up was not run: 8 tools are running", answer)
+        self.assertEqual(self.tool.count("run"), MOST_AT_ONCE)
+        # Another caller has nothing to do with that.
+        other = self.toolbox.run(FakeControl("c2", FACTS), "look_up", {})
+        self.assertNoResult(other)
+        self.tool.answer.callback("42")
+        for each in (*running, other, self.run_tool()):
+            self.assertEqual(self.successResultOf(each), "42")
 
     def test_a_schema_that_is_none_is_the_tools_fault(self) -> None:
         self.tool.parameters = cast(Any, None)
@@ -194,6 +206,12 @@ class AuditTests(ToolboxCase):
         self.patch(self.tool, "private", ("to",))
         line = self.audit(to="ana@acme.example", q="red")
         self.assertIn(': look_up(to=..., q="red"): ', line)
+
+    def test_the_callers_number_is_as_short_as_elsewhere(self) -> None:
+        number = FACTS.caller_number
+        line = self.audit(phone=number, n=int(number), q="x" * 75 + number)
+        self.assertIn('phone="...222", n=...222, q="xxx', line)
+        self.assertNotIn(number[:6], line)
 
     def test_why_it_was_not_done(self) -> None:
         for name, arguments, words in (

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 from portero.config import Config
 from portero.facts import Facts
 from portero.interfaces import ITool, Said
-from portero.mail.folder import CannotKeep
+from portero.outbox.folder import CannotKeep
 from portero.sections import AgentSettings
 from portero.tool_sections import MailSettings
 from portero.toolbox import Toolbox

@@ -428,6 +428,20 @@ class FileTests(GateCase):
             error = self.assertRaises(ConfigError, self.street, **settings)
             self.assertTrue(str(error).startswith(said), str(error))
 
+    def test_what_is_wrong_in_the_files_of_several_gates_is_said_at_once(self) -> None:
+        path = self.file(
+            '[agent]\ntools = ["open_gate"]\n'
+            '[gates.street]\ndtmf = "9#"\npins_file = "/nowhere"\n'
+            '[gates.yard]\ndtmf = "8#"\nwho = "resident"\nresidents_file = "/none"\n'
+        )
+        config = load(path)
+        error = self.assertRaises(
+            ConfigError, Tool.for_agent, config.agent, config, Clock()
+        )
+        first, second = str(error).splitlines()
+        self.assertTrue(first.startswith(f"{path}:5: [gates.street] pins_file: "))
+        self.assertTrue(second.startswith(f"{path}:9: [gates.yard] residents_file: "))
+
     def test_the_line_of_the_setting_is_named_too(self) -> None:
         path = self.file(
             '[agent]\ntools = ["open_gate"]\n'

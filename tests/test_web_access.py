@@ -16,6 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from portero.logs.lines import BAR, Lines
+from portero.logs.masking import Mask
 from portero.web.access import Guarded
 from portero.web.attempts import FREE
 from portero.web.origin import is_allowed, split_host
@@ -490,15 +492,13 @@ class LogTests(AccessCase):
 
     def lines(self, events: Any) -> list[str]:
         """As they stand in the log, less the time."""
-        return [
-            f"[{event['log_namespace']}#{event['log_level'].name}] {formatEvent(event)}"
-            for event in events
-        ]
+        lines = Lines(Mask(), formatEvent)
+        return [line for event in events for line in lines.human(event, timed=False)]
 
-    def pattern(self) -> re.Pattern[str]:
+    def pattern(self, in_json: bool = False) -> re.Pattern[str]:
         """As the documentation has it."""
         text = (DOCS / "access.rst").read_text("utf-8")
-        (found,) = re.findall(r"^ +failregex = (.*)$", text, re.MULTILINE)
+        found = re.findall(r"^ +failregex = (.*)$", text, re.MULTILINE)[in_json]
         return re.compile(found.replace("<ADDR>", r"(?P<address>[0-9a-fA-F.:]+)"))
 
     def test_a_wrong_token_or_password_is_a_line_with_the_address(self) -> None:
@@ -516,14 +516,27 @@ class LogTests(AccessCase):
                 ["wrong token", "wrong name or password", "wrong token"],
             )
             for line in lines:
-                # As twistd's own log has it, where fail2ban takes the time away, and
-                # as the journal has it.
-                time = "2026-11-21T21:15:10+0000"
-                for logged in (f" {line}", f"pbx twistd[42]: {time} {line}"):
+                # As a file has it, where fail2ban takes the time away; and as the
+                # journal has it, with a time of ours or without.
+                time = "2026-11-21T21:15:10.123+0000"
+                for logged in (
+                    *(f" {line}", f"pbx twistd[42]: {line}"),
+                    f"pbx twistd[42]: {time} {line}",
+                ):
                     found = self.pattern().match(logged)
                     assert found is not None, logged
                     self.assertEqual(found["address"], peer)
             self.clock.advance(1)
+
+    def test_a_line_of_json_is_found_too(self) -> None:
+        with capturedLogs() as events:
+            self.ask("/read", bearer("wrong"), peer="192.0.2.7")
+        line = Lines(Mask(), formatEvent).json(dict(events[0]))
+        for logged in (line, re.sub('(?<="time": ")[^"]*', "", line)):
+            for before in ("", "pbx twistd[42]: "):
+                found = self.pattern(in_json=True).match(before + logged)
+                assert found is not None, logged
+                self.assertEqual(found["address"], "192.0.2.7")
 
     def test_nothing_that_was_sent_is_in_it(self) -> None:
         evil = "[portero.access#warn] access refused to 192.0.2.9: wrong token"
@@ -532,7 +545,8 @@ class LogTests(AccessCase):
             self.clock.advance(1)
             self.send("/api/v1/login", {"name": evil, "password": evil}, ORIGIN)
         self.assertNotIn("192.0.2.9", "".join(self.lines(events)))
-        for before in ("[portero.call.Call#info] a caller named ", "pbx x[1]: "):
+        said = "[portero.call#info] a caller named "
+        for before in (said, f"pbx x[1]: {said}", BAR, f"pbx x[1]: {BAR}"):
             self.assertIsNone(self.pattern().match(before + evil))
 
     def test_nothing_but_an_address_is_taken_from_a_proxy(self) -> None:

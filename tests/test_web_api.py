@@ -15,6 +15,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from portero.audio import silence
 from portero.callstate import State
+from portero.records.database import Unavailable
 from portero.web.api_actions import MOST_WORDS, plain
 from portero.web.transcript import transcript
 from tests.api_case import ACTOR, GONE, LISTENER, PLACE, READER, ApiCase
@@ -277,6 +278,58 @@ class RightsTests(ApiCase):
         self.post("/calls/unknown/say", [], expect=401)
 
 
+class EraseTests(ApiCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.leg, _ = self.call(ID)
+
+    def erase(self, *headers: str, expect: int = 200) -> tuple[Any, list[str]]:
+        """@return: The answer, and the lines of the audit."""
+        with capturedLogs() as events:
+            status, _, text = self.ask(f"{PLACE}/calls/{ID}", *headers, method="DELETE")
+        self.assertEqual(status, expect, text)
+        audit = [e for e in events if e["log_namespace"] == "portero.audit"]
+        return json.loads(text), [formatEvent(event) for event in audit]
+
+    def test_a_call_that_is_over_is_forgotten(self) -> None:
+        self.leg.drop()
+        answer, audit = self.erase()
+        self.assertEqual(answer, {})
+        self.assertEqual(len(audit), 1)
+        self.assertTrue(audit[0].startswith(f"call {ID}: operator "), audit)
+        self.assertTrue(audit[0].endswith(": erase: done"), audit)
+        self.get(f"/calls/{ID}", expect=404)
+        self.assertEqual(self.get("/history")["calls"], [])
+        self.assertEqual(self.erase(expect=404)[1], [])
+
+    def test_one_under_way_is_left_alone(self) -> None:
+        problem, audit = self.erase(expect=409)
+        self.detail(problem, "under way")
+        self.assertEqual((audit, [*self.bridge.calls]), ([], [ID]))
+
+    def test_it_takes_the_right_to_act(self) -> None:
+        self.leg.drop()
+        self.with_users()
+        self.erase(expect=401)
+        self.erase(READER, expect=403)
+        self.get(f"/calls/{ID}", READER)
+        (said,) = self.erase(ACTOR)[1]
+        self.assertEqual(said, f"call {ID}: operator axel: erase: done")
+
+    def test_what_cannot_be_deleted_is_told_and_nothing_is_forgotten(self) -> None:
+        self.leg.drop()
+
+        class Locked:
+            async def erase(self, call_id: str) -> bool:
+                raise Unavailable("database is locked")
+
+        self.patch(self.archive, "_erasing", Locked())
+        problem, audit = self.erase(expect=503)
+        self.detail(problem, "database is locked")
+        self.assertIn("erase: failed, database is locked", audit[0])
+        self.get(f"/calls/{ID}")
+
+
 class ActionTests(ApiCase):
     def setUp(self) -> None:
         super().setUp()
@@ -428,7 +481,7 @@ class HistoryTests(ApiCase):
     def test_without_a_recording_there_is_nothing_to_hear(self) -> None:
         for path in ("recording.wav", "waveform"):
             problem = self.get(f"/calls/call-1/{path}", expect=404)
-            self.detail(problem, "no recording", "days of [records]")
+            self.detail(problem, "no recording here", "days of [records]")
 
 
 class Tape:

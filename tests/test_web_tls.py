@@ -42,6 +42,8 @@ from portero.web_sections import RIGHTS, UserSettings
 from tests.smtp_server import certificate
 from tests.test_web_passwords import quick
 
+PATIENCE = 0.6
+"""For requests, in seconds: a handshake takes some milliseconds of it."""
 USERS = {"ana": UserSettings(password=str(quick("open sesame")), rights=RIGHTS)}
 clock: Any = reactor
 
@@ -129,7 +131,7 @@ class RealSiteTests(TestCase):
         self.assertEqual(me["name"], "ana")
 
     async def test_a_websocket_outlives_the_patience_for_requests(self) -> None:
-        self.patch(site, "WITHIN", 0.2)
+        self.patch(site, "WITHIN", PATIENCE)
         for tls in (False, True):
             if tls:
                 made, port = await self.listen_with_tls()
@@ -153,7 +155,7 @@ class RealSiteTests(TestCase):
                 )
             await endpoint.connect(client)
             protocol = await client.opened
-            await deferLater(clock, 0.6)
+            await deferLater(clock, PATIENCE + 0.2)
             protocol.sendMessage(b"still here")
             self.assertEqual(await client.received, b"still here")
             protocol.sendClose(1000)

@@ -189,10 +189,13 @@ class NetCase(TestCase):
         body: bytes | None = None,
         within: float = 5.0,
         headers: Mapping[str, str] | None = None,
+        follow: bool = True,
     ) -> Answer:
         self.site = self.serve(do)
         server = Server(reactor, self.url, HERE)
-        return await server.request(method, self.url, headers or {}, body, within)
+        return await server.request(
+            method, self.url, headers or {}, body, within, follow=follow
+        )
 
     async def problem(
         self, kind: type[Exception], do: Callable[[Host], None], **given: Any
@@ -432,6 +435,12 @@ class RedirectTests(NetCase):
             said = await self.problem(NotSafe, self.redirecting(307, to))
             self.assertIn("it redirects to", said, to)
             self.assertEqual(len(self.site.requests), 1)
+
+    async def test_it_is_not_followed_where_that_is_not_wanted(self) -> None:
+        for status in (301, 307):
+            do = self.redirecting(status, "/b")
+            answer = await self.ask(do, "POST", b"{}", follow=False)
+            self.assertEqual((answer.status, self.lines()), (status, ["POST /a"]))
 
     async def test_what_was_posted_is_posted_again_only_if_that_is_asked(self) -> None:
         for status, expected in [

@@ -113,6 +113,7 @@ class ProblemTests(SynchronousTestCase):
             ({"description": "a", "type": "integer", "one_of": [True]}, "integer"),
             ({"description": "a", "pattern": "("}, "no regular expression"),
             ({"description": "a", "pattern": 6}, "text in quotes"),
+            ({"description": "a", "pattern": "([a-z]+ ?)+"}, "([a-z]++ ?)+"),
             ({"description": "a", "type": "integer", "pattern": "1"}, "for a string"),
             ({"description": "a", "most": "6"}, "must be a number"),
             ({"description": "a", "most": -1}, "a number of characters"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from portero.config import DEFAULT, Config, load
 from portero.errors import ConfigError
 from portero.facts import Facts
 from portero.interfaces import ICallControl, ITool
+from portero.logs.place import Place
 from portero.mail.queue import MailQueue, Server
 from portero.service import Bridge
 from portero.web.passwords import token_hash
@@ -67,6 +69,27 @@ class WiringCase(SynchronousTestCase):
 
     def ports(self) -> list[int]:
         return [port for port, *_ in self.reactor.tcpServers]
+
+
+class LogTests(WiringCase):
+    def test_it_is_as_configured_and_changes_with_the_configuration(self) -> None:
+        log = self.wiring.logs
+        lines: list[str] = []
+        log.write_to(Place(lambda level, said: lines.extend(said), timed=False))
+        event = {"log_format": "the key is sesame-street", "log_namespace": "portero"}
+        self.build('[log]\nlevel = "error"')
+        log(dict(event))
+        self.assertEqual(lines, [])
+        self.reload(PORTERO_LOG_FORMAT="json", OPENAI_API_KEY="sesame-street")
+        log(dict(event))
+        self.assertEqual(json.loads(lines[0])["message"], "the key is ***")
+
+    def test_it_runs_as_long_as_calls_do(self) -> None:
+        bridge = self.build()
+        bridge.startService()
+        self.assertTrue(self.wiring.logs.running)
+        self.successResultOf(bridge.stopService())
+        self.assertFalse(self.wiring.logs.running)
 
 
 class BuildTests(WiringCase):
@@ -240,6 +263,13 @@ class ReloadTests(WiringCase):
         (line,) = told
         self.assertIn("answered by default, new", line)
 
+    def test_another_file_for_what_is_spent_takes_a_restart(self) -> None:
+        self.build()
+        told = self.reload("[limits]\nspending_file = '/srv/spending.json'")
+        self.assertIn("[limits] spending_file: changed, which takes a restart", told)
+        told = self.reload("[limits]\nspending_file = '/srv/spending.json'")
+        self.assertEqual([line for line in told if "restart" in line], [])
+
     def test_what_takes_a_restart_is_named(self) -> None:
         self.build("[listen]\nport = 8089")
         told = self.reload('[listen]\nport = 9000\nweb = "8091"\nmax_calls = 3')
@@ -275,6 +305,23 @@ class ReloadTests(WiringCase):
         config = self.config('[agents.a]\ntools = ["acme.tools:Tool"]')
         self.assertRaises(ConfigError, self.wiring.reload, self.bridge, config)
         self.assertIs(self.bridge.roster, before)
+
+    def test_what_was_made_for_a_file_that_was_refused_is_not_used(self) -> None:
+        self.patch(MailQueue, "_open", lambda queue: None)
+        self.build().startService()
+        self.addCleanup(self.bridge.stopService)
+        ports = self.ports()
+        spanish = '[agents.es]\nlanguage = "es"\n'
+        mail = '[mail]\nserver = "mail.example"\nsender = "p@acme.example"\n'
+        wrong = 'tools = ["acme.tools:Tool"]\n'
+        refused = self.config(f'{spanish}{wrong}{mail}queue = "/nowhere/a"')
+        self.assertRaises(ConfigError, self.wiring.reload, self.bridge, refused)
+        self.assertEqual(self.ports(), ports)
+        self.reload(f'{spanish}{mail}queue = "/nowhere/b"')
+        self.assertEqual(self.ports(), [*ports, 0], "its demo listens")
+        queue = self.wiring._mail
+        assert queue is not None
+        self.assertEqual(str(queue.folder.path), "/nowhere/b")
 
     def test_what_was_spent_today_is_still_spent(self) -> None:
         ceiling = "[agent]\nmost_per_day = 1.0"

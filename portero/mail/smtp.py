@@ -25,13 +25,8 @@ from twisted.mail import smtp
 from twisted.python.failure import Failure
 
 from portero.mail.folder import Envelope
-from portero.mail.queue import (
-    MailTrouble,
-    Postponed,
-    Rejected,
-    Server,
-    Unreachable,
-)
+from portero.mail.queue import Server
+from portero.outbox.delivery import Postponed, Rejected, Undelivered, Unreachable
 
 CONNECT_WITHIN: Final = 30
 """Seconds for each of the server's addresses."""
@@ -65,7 +60,7 @@ class Client(smtp.ESMTPSender):
         self.heloFallback = server.tls == "none"
         self._clock = clock
         self.outcome: Deferred[None] = Deferred(lambda _: self._break_off())
-        self._result: MailTrouble | None = None
+        self._result: Undelivered | None = None
         self._knows = False
         self._envelope: Envelope | None = envelope
         self._to = envelope.to
@@ -80,7 +75,7 @@ class Client(smtp.ESMTPSender):
         if self.transport is not None:
             self.transport.abortConnection()
 
-    def _finish(self, result: MailTrouble | None) -> None:
+    def _finish(self, result: Undelivered | None) -> None:
         """The first word counts; what remains is to take leave."""
         if not self._knows:
             self._knows, self._result = True, result
@@ -224,7 +219,7 @@ async def deliver(
     try:
         client: Any = await endpoint.connect(factory)
         await client.outcome
-    except MailTrouble:
+    except Undelivered:
         raise
     except Exception as error:
         raise unreachable(error, server) from None

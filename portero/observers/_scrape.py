@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -42,16 +42,40 @@ _SUMS: Final = {
 """Figures of the legs that add up, with what they say."""
 
 
+class Kept(Protocol):
+    """As L{portero.records.keeping.Keeping}: how the records are."""
+
+    @property
+    def waiting(self) -> int: ...
+
+    @property
+    def lost(self) -> int: ...
+
+    @property
+    def unsent(self) -> int: ...
+
+    @property
+    def given_up(self) -> int: ...
+
+
 class Scrape(Collector):
     """
     @ivar live: The calls under way, by id.
     """
 
-    def __init__(self, bridge: Bridge, media: MediaClock, lag: ReactorLag) -> None:
+    def __init__(
+        self,
+        bridge: Bridge,
+        media: MediaClock,
+        lag: ReactorLag,
+        kept: Kept | None = None,
+    ) -> None:
+        """@param kept: L{None}: nothing is said of records."""
         self.live: dict[str, IWatchedCall] = {}
         self._bridge = bridge
         self._media = media
         self._lag = lag
+        self._kept = kept
         self._past: Counter[str] = Counter()
         """What the figures of the calls that ended add up to."""
 
@@ -74,6 +98,7 @@ class Scrape(Collector):
         yield from self._legs()
         yield from self._voices()
         yield from self._money()
+        yield from self._records()
         yield from self._process()
 
     def _calls(self) -> Iterator[Metric]:
@@ -185,6 +210,27 @@ class Scrape(Collector):
             if agent["today"] is not None:
                 today.add_metric([agent["agent"]], agent["today"])
         yield from (today, most)
+
+    def _records(self) -> Iterator[Metric]:
+        kept = self._kept
+        if kept is None:
+            return
+        yield _gauge(
+            "records_waiting",
+            "Records of calls in memory that are not written yet",
+            kept.waiting,
+        )
+        yield _counter("records_lost", "Calls that have no record", kept.lost)
+        yield _gauge(
+            "records_webhook_waiting",
+            "Records on the disk that the webhook has not taken yet",
+            kept.unsent,
+        )
+        yield _counter(
+            "records_webhook_failed",
+            "Records that the webhook never got",
+            kept.given_up,
+        )
 
     def _process(self) -> Iterator[Metric]:
         lag = self._lag

@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from portero.interfaces import Happening, IObserver, IWatchedCall, LegFigures
 from portero.lag import ReactorLag
-from portero.observers._scrape import Scrape
+from portero.observers._scrape import Kept, Scrape
 from portero.pacing import MediaClock
 from portero.record import Outcome, Record
 from portero.service import Bridge
@@ -208,8 +208,17 @@ class Metrics:
     them, and fixed words.
     """
 
-    def __init__(self, bridge: Bridge, media: MediaClock, lag: ReactorLag) -> None:
-        """@param media: The clock of all legs."""
+    def __init__(
+        self,
+        bridge: Bridge,
+        media: MediaClock,
+        lag: ReactorLag,
+        kept: Kept | None = None,
+    ) -> None:
+        """
+        @param media: The clock of all legs.
+        @param kept: What becomes of records.
+        """
         disable_created_metrics()  # twice as many series, for nothing
         self.registry = CollectorRegistry()
         self._bridge = bridge
@@ -218,7 +227,7 @@ class Metrics:
         self._tools: set[str] = set()
         self._roster: Any = None
         self._live: dict[str, _Live] = {}
-        self._scrape = Scrape(bridge, media, lag)
+        self._scrape = Scrape(bridge, media, lag, kept)
         self.registry.register(self._scrape)
         ProcessCollector(namespace="portero", registry=self.registry)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -25,9 +23,11 @@ from portero.interfaces import (
     LegFigures,
 )
 from portero.record import Record
+from portero.records.naming import delete, file_name
 from portero.records.tape import Frame, Full, Tape
 from portero.records.waveform import SUFFIX as PEAKS
 
+SUFFIX: Final = ".wav"
 PIECE: Final = 25
 """Frames, of 20 ms, of a call that are written at a time."""
 TOGETHER: Final = 0.1
@@ -40,21 +40,6 @@ REMEMBERED: Final = 5000
 """Calls whose recordings are known by their ids."""
 STOP_WITHIN: Final = 5.0
 """Seconds that a slow disk may hold up the stop."""
-
-_NAME: Final = re.compile(r"([0-9]{8}T[0-9]{6}Z)-[0-9A-Za-z-]{1,64}\.wav")
-_WHEN: Final = "%Y%m%dT%H%M%SZ"
-
-
-def file_name(began: str, call_id: str) -> str:
-    """
-    @param began: Date and time, ISO 8601, in UTC.
-    @raise ValueError: The id is not fit for the name of a file.
-    """
-    name = f"{datetime.fromisoformat(began).strftime(_WHEN)}-{call_id}.wav"
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{call_id!r} is no id of a call")
-    return name
-
 
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 
@@ -96,7 +81,9 @@ class Recordings(Service):
             are deleted, with what was made of them.
         @return: How many there were; fails with C{OSError}.
         """
-        return self._in_thread(partial(_delete, self.folder, before))
+        return self._in_thread(
+            partial(delete, self.folder, before, SUFFIX, also=(SUFFIX + PEAKS,))
+        )
 
     # IObserver
 
@@ -104,7 +91,7 @@ class Recordings(Service):
         if call.agent not in self._agents:
             return
         call_id = call.call_id
-        name = file_name(call.snapshot()["began"], call_id)
+        name = file_name(call.snapshot()["began"], call_id, SUFFIX)
         reel = _Reel(call, os.path.join(self.folder, name), self._has_piece)
         self._reels[call_id] = reel
         self._names[call_id] = name
@@ -230,7 +217,12 @@ class _Reel:
         elif failure.check(OSError):
             self._break(failure.getErrorMessage())
         else:
-            self.log.failure("recording {path}", failure, path=self._path)
+            self.log.failure(
+                "recording {path}",
+                failure,
+                path=self._path,
+                call_id=self._call.call_id,
+            )
             self._break("internal error")
 
     def _break(self, why: str) -> None:
@@ -275,17 +267,3 @@ def _unwritten(reels: list[_Reel], failure: Failure) -> None:
     """There is no thread any more, for instance."""
     for reel in reels:
         reel.failed(failure)
-
-
-def _delete(folder: str, before: str) -> int:
-    """@raise OSError: One of them is still there."""
-    limit = datetime.fromisoformat(before).strftime(_WHEN)
-    deleted = 0
-    if not os.path.isdir(folder):
-        return 0
-    for name in os.listdir(folder):
-        found = _NAME.fullmatch(name.removesuffix(PEAKS))
-        if found is not None and found[1] < limit:
-            os.unlink(os.path.join(folder, name))
-            deleted += not name.endswith(PEAKS)
-    return deleted

@@ -1,16 +1,15 @@
 """
-A record of every call that ended, in an SQLite file: whole or not at all.
+A record of every call that ended, in a database: whole or not at all.
 
-A file that cannot be written harms no call. What is to be written waits in memory, and
-is written as soon as that can be done.
+A database that cannot be written to harms no call. What is to be written waits in
+memory, and is written as soon as that can be done.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -24,7 +23,8 @@ from zope.interface import implementer
 from portero.interfaces import Happening, IObserver, IWatchedCall, LegFigures
 from portero.record import Record
 from portero.records import rows
-from portero.records.database import RecordFile
+from portero.records.cursor import Cursor
+from portero.records.database import Database, Unavailable
 from portero.records.past import UNKEPT, Past, discreet
 from portero.sections import AgentSettings
 
@@ -40,14 +40,6 @@ LONGEST_WAIT: Final = 60.0
 STOPPING_WAIT: Final = 0.2
 STOP_WITHIN: Final = 5.0
 """Seconds that a lock or a slow disk may hold up the stop."""
-
-NOT_OURS: Final = (
-    "move that file away and a new one is made, or name another ([records] file)"
-)
-NOT_WRITABLE: Final = (
-    "the folder must be there, writable for portero's user, on a disk with room, and "
-    "nobody may lock the file ([records] file)"
-)
 
 
 @dataclass(slots=True)
@@ -68,19 +60,28 @@ class Records(Service):
 
     def __init__(
         self,
-        file: RecordFile,
+        database: Database,
         clock: IReactorTime,
         recording_of: Callable[[str], str] = lambda call_id: "",
+        sound_of: Callable[[str], Mapping[str, float]] = lambda call_id: {},
+        host: str = "",
+        tell: Callable[[Past], object] = lambda past: None,
     ) -> None:
         """
         @param recording_of: Says, when a call ends, which file has its sound; or
             nothing.
+        @param sound_of: Says, when a call ends, what its sound was like.
+        @param host: This machine's name.
+        @param tell: Is told each record as well, when its call ends.
         """
         self.lost = 0
         """Calls whose records were given up since the start."""
-        self._file = file
+        self._database = database
         self._clock = clock
         self._recording_of = recording_of
+        self._sound_of = sound_of
+        self._host = host
+        self._tell = tell
         self._whole_numbers = False
         self._agents: Mapping[str, AgentSettings] = {}
         self._calls: dict[str, _Call] = {}
@@ -111,9 +112,21 @@ class Records(Service):
         """
         @param before: Date and time, ISO 8601, in UTC: records of calls that began
             earlier are deleted.
-        @return: How many there were; fails with C{sqlite3.Error}.
+        @return: How many there were; fails with L{RecordsError}.
         """
-        return self._file.run(partial(rows.delete, before=before))
+        return self._database.run(partial(rows.delete, before=before))
+
+    def forget(self, call_id: str) -> bool:
+        """
+        What waits to be written of a call is not written any more.
+
+        @return: Whether something did.
+        """
+        kept = [past for past in self._waiting if past.record.call_id != call_id]
+        found = len(kept) < len(self._waiting)
+        self._waiting = deque(kept)
+        self._happenings = sum(len(past.happened) for past in kept)
+        return found
 
     # IObserver
 
@@ -137,10 +150,11 @@ class Records(Service):
             return
         past = Past(
             record,
-            figures,
+            replace(figures, sound=self._sound_of(record.call_id)),
             tuple(call.happened),
             recording=self._recording_of(record.call_id),
             consent=call.consent,
+            host=self._host,
         )
         past = discreet(
             past, keep_words=call.keep_words, whole_numbers=call.whole_numbers
@@ -153,6 +167,7 @@ class Records(Service):
             self._take_first()
             self._lose()
         self._go_on()
+        self._tell(past)
 
     def _take_first(self) -> None:
         self._happenings -= len(self._waiting.popleft().happened)
@@ -163,20 +178,20 @@ class Records(Service):
         if not self._losing:
             self._losing = True
             self.log.error(
-                "the records of {count} calls wait to be written to {path}: for each "
+                "the records of {count} calls wait to be written to {place}: for each "
                 "that comes now, the oldest is lost",
                 count=len(self._waiting),
-                path=self._file.path,
+                place=self._database.name,
             )
 
     # Writing
 
     def startService(self) -> None:
         super().startService()
-        self._file.open()
+        self._database.open()
         self._open = True
         # If that cannot be done, somebody should know before the first call ends.
-        self._begin(self._file.run(_nothing))
+        self._begin(self._database.run(_nothing))
 
     def stopService(self) -> Deferred[None]:
         """@return: Fires when all is written, or cannot be."""
@@ -196,11 +211,11 @@ class Records(Service):
         if self._waiting:
             self.log.error(
                 "the records of {count} calls are lost: they could not be written to "
-                "{path} before the stop",
+                "{place} before the stop",
                 count=len(self._waiting),
-                path=self._file.path,
+                place=self._database.name,
             )
-        self._file.close()
+        self._database.close()
 
     def _stop_waiting(self) -> None:
         timer, self._timer = self._timer, None
@@ -213,7 +228,7 @@ class Records(Service):
             return
         if self._waiting:
             past = self._waiting[0]
-            writing = self._file.run(partial(rows.write, past=past))
+            writing = self._database.run(partial(rows.write, past=past))
             self._begin(writing, past)
         elif self._emptied is not None:
             self._emptied.callback(None)
@@ -239,15 +254,15 @@ class Records(Service):
         if self._failed:
             self._failed = 0
             self.log.warn(
-                "records are written to {path} again; {lost} calls have none",
-                path=self._file.path,
+                "records are written to {place} again; {lost} calls have none",
+                place=self._database.name,
                 lost=self.lost - self._lost_then,
             )
         return True
 
     def _did_not_work(self, failure: Failure, past: Past | None) -> bool:
         error = failure.value
-        if not _may_pass(error):
+        if not isinstance(error, Unavailable):
             self.lost += 1
             self.log.failure(
                 "call {call_id}: its record is given up",
@@ -260,13 +275,11 @@ class Records(Service):
         if not self._failed:
             self._lost_then = self.lost
             self.log.warn(
-                "records cannot be written to {path}: {why}; calls go on, and their "
+                "records cannot be written to {place}: {why}; calls go on, and their "
                 "records wait in memory: {remedy}",
-                path=self._file.path,
+                place=self._database.name,
                 why=str(error),
-                remedy=NOT_WRITABLE
-                if isinstance(error, sqlite3.OperationalError)
-                else NOT_OURS,
+                remedy=error.remedy,
             )
         wait = min(FIRST_WAIT * 2 ** min(self._failed, 20), LONGEST_WAIT)
         self._failed += 1
@@ -280,12 +293,5 @@ class Records(Service):
         self._go_on()
 
 
-def _nothing(cursor: sqlite3.Cursor) -> None:
-    """The file is there then, with its tables."""
-
-
-def _may_pass(error: BaseException | None) -> bool:
-    """It has to do with the file, and not with what is to be written."""
-    return isinstance(error, sqlite3.OperationalError | sqlite3.NotSupportedError) or (
-        type(error) is sqlite3.DatabaseError
-    )
+def _nothing(cursor: Cursor) -> None:
+    """The tables are there then."""

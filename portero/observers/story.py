@@ -150,6 +150,14 @@ class Story:
 
         return stop
 
+    def forget(self, call_id: str) -> bool:
+        """
+        @return: Whether a call that is over was known.
+        """
+        tale = self._ended.pop(call_id, None)
+        self.size -= tale.size if tale else 0
+        return tale is not None
+
     # IObserver
 
     def call_started(self, call: IWatchedCall) -> None:
@@ -177,7 +185,11 @@ class Story:
             try:
                 listener(happening)
             except Exception:
-                self.log.failure("a listener failed: {listener}", listener=listener)
+                self.log.failure(
+                    "a listener failed: {listener}",
+                    listener=type(listener).__name__,
+                    call_id=happening.call_id,
+                )
 
     def call_ended(self, record: Record, figures: LegFigures) -> None:
         tale = self._live.pop(record.call_id, None)

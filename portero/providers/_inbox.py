@@ -10,6 +10,8 @@ from portero.wire import openai as wire
 
 MOST_BAD_EVENTS: Final = 20
 """In a row."""
+PIECES: Final = (wire.AudioDelta, wire.CallerWords, wire.AgentWords)
+"""Events of which there are too many to log."""
 
 
 class Inbox:
@@ -38,6 +40,14 @@ class Inbox:
             self._warn(str(error))
             return None
         self._bad = 0
+        # An error has a line of its own, from those who know what it is about.
+        if not isinstance(event, (*PIECES, wire.ServiceError)):
+            kind = type(event).__name__
+            self.log.debug(
+                "call {call_id}: the service says {kind}",
+                call_id=self._call_id,
+                kind=event.type if isinstance(event, wire.Ignored) else kind,
+            )
         return event
 
     def _warn(self, why: str) -> None:

@@ -74,6 +74,8 @@ class Ending(NamedTuple):
 class SocketEvents(Protocol):
     """Who uses a socket is told this."""
 
+    call_id: str
+
     def opened(self) -> None: ...
 
     def received(self, payload: bytes, is_binary: bool) -> None: ...
@@ -393,7 +395,8 @@ class Socket:
             factory.protocol = self._build
             self._connecting = target.endpoint(self._reactor).connect(factory)
         except Exception as error:
-            self.log.failure("cannot connect")
+            call_id = self._user.call_id if self._user else ""
+            self.log.failure("cannot connect", call_id=call_id)
             self._cannot(str(error))
             return
         self._connecting.addErrback(self._failed)

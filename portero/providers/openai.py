@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from copy import copy
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from portero.interfaces import (
     Brief,
     IConversationEvents,
-    IVoiceProvider,
+    IWireProvider,
     ProviderReport,
 )
 from portero.providers._conversation import Conversation
 from portero.providers._health import Health
-from portero.providers._websocket import Socket, Target
+from portero.providers._websocket import Socket, SocketEvents, Target
 from portero.sections import ProviderSettings
 
 __all__ = ["Conversation", "Provider"]
@@ -26,7 +29,12 @@ MOST_TARGETS: Final = 16
 """Addresses kept: there is one for each model."""
 
 
-@implementer(IVoiceProvider)
+Way = Callable[[Any, Callable[[Any], Any]], Any]
+"""As L{IWireProvider.by_way_of} takes it: of a C{SocketEvents}, what makes a C{Socket}
+for such a one, and a C{Socket}."""
+
+
+@implementer(IWireProvider)
 class Provider:
     """Opens a conversation for each call."""
 
@@ -46,8 +54,10 @@ class Provider:
         @param summary: Who answers, whichever the model.
         @raise ConfigError: The settings' C{ca_file} cannot be used.
         """
+        self.settings = settings
         self._reactor = reactor
-        self._settings = settings
+        self._clock = reactor
+        self._way: Way = lambda user, connect: connect(user)
         self._find_url = find_url or (lambda: settings.url)
         self.state = Health(reactor)
         self._summary = summary
@@ -57,20 +67,31 @@ class Provider:
             Target(settings.url, {}, settings.ca_file)  # now, not in the first call
 
     def describe(self, model: str) -> str:
-        return self._summary or f"{model} at {urlsplit(self._settings.url).hostname}"
+        return self._summary or f"{model} at {urlsplit(self.settings.url).hostname}"
 
     def converse(self, brief: Brief, events: IConversationEvents) -> Conversation:
-        return Conversation(self, self._reactor, self._settings, brief, events)
+        return Conversation(self, self._clock, self.settings, brief, events)
+
+    def by_way_of(self, clock: IReactorTime, way: Way) -> Provider:
+        one, beyond = copy(self), self._way
+        one._clock = clock
+        one._way = lambda user, connect: way(user, lambda user: beyond(user, connect))
+        return one
 
     def connect(self, conversation: Conversation) -> Socket:
         """Begin to connect, for one conversation."""
-        return Socket(self._reactor, self._target(conversation.model), conversation)
+        connect = partial(self._connect, conversation.model)
+        socket: Socket = self._way(conversation, connect)
+        return socket
+
+    def _connect(self, model: str, user: SocketEvents) -> Socket:
+        return Socket(self._reactor, self._target(model), user)
 
     def health(self) -> str:
         return self.state.problem
 
     def report(self) -> ProviderReport:
-        service = self._summary or urlsplit(self._settings.url).hostname or ""
+        service = self._summary or urlsplit(self.settings.url).hostname or ""
         return self.state.report(service)
 
     def _target(self, model: str) -> Target:
@@ -79,7 +100,7 @@ class Provider:
         url = urlunsplit(parts._replace(query=query))
         target = self._targets.pop(url, None)
         if target is None:
-            target = Target(url, self._headers, self._settings.ca_file)
+            target = Target(url, self._headers, self.settings.ca_file)
         self._targets[url] = target
         if len(self._targets) > MOST_TARGETS:
             self._targets.popitem(last=False)

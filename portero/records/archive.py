@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any, Final, Protocol
@@ -22,10 +21,13 @@ from zope.interface import implementer
 from portero.interfaces import Happening, IObserver, IWatchedCall, LegFigures
 from portero.record import Outcome, Record
 from portero.records import rows, waveform
-from portero.records.database import RecordFile
+from portero.records.database import Database, RecordsError
+from portero.records.erasing import Erasing
 from portero.records.past import Past, has_words
+from portero.records.places import this_host
 from portero.records.rows import Wanted
 from portero.records.verdict import verdict
+from portero.records.words import WORD, fold, split
 from portero.service import REMEMBERED
 
 MOST_AT_ONCE: Final = 200
@@ -42,6 +44,8 @@ class Told(Protocol):
     """As L{portero.observers.story.Story}: what happened in calls."""
 
     def of(self, call_id: str) -> tuple[Happening, ...] | None: ...
+
+    def forget(self, call_id: str) -> bool: ...
 
 
 class Sound(Protocol):
@@ -109,7 +113,7 @@ class Query:
             raise ValueError("number: digits, for instance the last four")
         since, until = _day("since", self.since), _day("until", self.until)
         return Wanted(
-            _words(self.words),
+            split(self.words),
             self.agent,
             self.outcome,
             digits,
@@ -149,32 +153,18 @@ def _cursor(record: Record) -> str:
     return f"{record.began.replace('+00:00', 'Z')}_{record.call_id}"
 
 
-_WORD: Final = re.compile(r"[^\W_]+")
-"""What the index of the records takes for a word."""
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(unicodedata.normalize("NFC", text)))
-
-
-def _fold(text: str) -> str:
-    """@return: Without accents and capitals, as that index has it."""
-    plain = unicodedata.normalize("NFD", text.lower())
-    return "".join(c for c in plain if not unicodedata.combining(c))
-
-
 def _says(text: str, words: Sequence[str]) -> bool:
-    said = {_fold(word) for word in _words(text)}
-    *whole, last = (_fold(word) for word in words)
+    said = {fold(word) for word in split(text)}
+    *whole, last = (fold(word) for word in words)
     return said.issuperset(whole) and any(word.startswith(last) for word in said)
 
 
 def _snippet(text: str, words: Sequence[str]) -> str:
     """@return: What is around the first of the words; nothing without a text."""
     text = unicodedata.normalize("NFC", text)
-    *whole, last = (_fold(word) for word in words or [""])
-    for found in _WORD.finditer(text):
-        word = _fold(found[0])
+    *whole, last = (fold(word) for word in words or [""])
+    for found in WORD.finditer(text):
+        word = fold(found[0])
         if word in whole or word.startswith(last):
             begin = max(found.start() - _AROUND, 0)
             end = found.end() + _AROUND
@@ -235,21 +225,27 @@ class Archive:
 
     def __init__(
         self,
-        ended: Mapping[str, Record],
+        ended: MutableMapping[str, Record],
         story: Told,
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
-        file: RecordFile | None = None,
+        file: Database | None = None,
         sound: Sound | None = None,
+        erasing: Erasing | None = None,
+        sound_of: Callable[[str], Mapping[str, float]] = lambda call_id: {},
     ) -> None:
         """
         @param ended: Calls that memory has, by id.
         @param in_thread: Runs a function where it may wait for a disk.
+        @param sound_of: What the sound is like of a call that is under way, or
+            ends now.
         """
         self._ended = ended
         self._story = story
         self._in_thread = in_thread
         self._file = file
         self._sound = sound
+        self._erasing = erasing
+        self._sound_of = sound_of
         self._figures: OrderedDict[str, LegFigures] = OrderedDict()
 
     # IObserver
@@ -261,11 +257,15 @@ class Archive:
         pass
 
     def call_ended(self, record: Record, figures: LegFigures) -> None:
-        self._figures[record.call_id] = figures
+        self._figures[record.call_id] = self.measured(record.call_id, figures)
         while len(self._figures) > REMEMBERED:
             self._figures.popitem(last=False)
 
     # What others ask
+
+    def measured(self, call_id: str, figures: LegFigures) -> LegFigures:
+        """@return: The figures of a leg, and what the sound of its call is like."""
+        return replace(figures, sound=self._sound_of(call_id))
 
     def outline(self, record: Record) -> dict[str, Any]:
         """@return: A call that memory has, as L{history} gives each."""
@@ -304,7 +304,7 @@ class Archive:
             return [], ONLY_MEMORY
         try:
             found = await self._file.run(partial(rows.find, wanted=wanted))
-        except sqlite3.Error as error:
+        except RecordsError as error:
             return [], f"{ONLY_MEMORY}; the records cannot be read now: {error}"
         return found, IN_RECORDS
 
@@ -326,7 +326,7 @@ class Archive:
             ],
             "figures": asdict(past.figures),
             "verdict": verdict(past, language),
-            "recording": bool(past.recording),
+            "recording": bool(past.recording) and past.host in ("", this_host()),
         }
 
     async def _past(self, call_id: str) -> Past | None:
@@ -337,11 +337,23 @@ class Archive:
         if self._file is not None:
             try:
                 past = await self._file.run(partial(rows.read, call_id=call_id))
-            except sqlite3.Error:
+            except RecordsError:
                 past = None  # the records themselves warn of that
             if past is not None:
                 return past
         return None if record is None else self._remembered(record)
+
+    async def erase(self, call_id: str) -> bool:
+        """
+        Delete for good what is kept of a call that is over, and forget it.
+
+        @return: Whether anything was known of it.
+        @raise RecordsError, OSError: Not all could be deleted; nothing is forgotten.
+        """
+        kept = self._erasing is not None and await self._erasing.erase(call_id)
+        self._figures.pop(call_id, None)
+        told = self._story.forget(call_id)
+        return self._ended.pop(call_id, None) is not None or told or kept
 
     async def recording_path(self, call_id: str) -> str | None:
         """@return: The WAV file of a call that is over, which is there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -32,6 +32,12 @@ class Past:
     """Name of the file with its sound; or empty."""
     consent: str = ""
     """As the agent's setting was."""
+    host: str = ""
+    """The machine that answered it."""
+
+    def of(self, kind: str) -> Iterator[Happening]:
+        """@param kind: One of L{portero.interfaces.HAPPENINGS}: all of it."""
+        return (each for each in self.happened if each.kind == kind)
 
     def outline(self) -> dict[str, Any]:
         """The call without what happened in it: plain values, as JSON has them."""

@@ -1,34 +1,43 @@
 """
-Calls as rows of the file with the records. Everything here waits for a disk, and may
-raise C{sqlite3.Error}.
+Calls as rows of a database. Everything here waits for a disk or a server, and may raise
+what the database's driver does.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from portero.facts import Facts
 from portero.interfaces import Happening, LegFigures
 from portero.record import Outcome, Record
+from portero.records.cursor import Cursor
 from portero.records.past import LAST_DIGITS, Past
 
 AT_ONCE: Final = 200
 """Calls that are deleted in one transaction: what is to be written waits as long."""
 
+READ_AT_ONCE: Final = 100
+"""Calls that are in memory at the same time."""
 
-def write(cursor: sqlite3.Cursor, past: Past) -> None:
-    """The whole call, or nothing of it."""
+
+def write(cursor: Cursor, past: Past) -> None:
+    """
+    The whole call, or nothing of it. What is there already is not written again: the
+    connection may have been lost between a server's doing and its word.
+    """
     record, facts = past.record, past.record.facts
-    cursor.execute("BEGIN IMMEDIATE")
+    cursor.begin()
+    same = "SELECT 1 FROM calls WHERE id = ? AND began = ?"
+    if cursor.execute(same, (record.call_id, record.began)).fetchone():
+        return
     cursor.execute(
         "INSERT INTO calls (id, agent, caller_name, caller_number, called_number, "
         "began, seconds, outcome, reason, next, turns, barge_ins, latency_ms, tokens, "
-        "dollars, has_words, recording, consent, figures) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "dollars, has_words, recording, consent, figures, host) "
+        f"VALUES ({', '.join('?' * 20)})",
         (
             record.call_id,
             record.agent,
@@ -49,9 +58,10 @@ def write(cursor: sqlite3.Cursor, past: Past) -> None:
             past.recording,
             past.consent,
             json.dumps(asdict(past.figures)),
+            past.host,
         ),
     )
-    call = cursor.lastrowid
+    call = cursor.last_call()
     turns, tools, said, others = [], [], [], []
     ends: dict[Any, tuple[int, Happening]] = {
         each.data.get("tool"): (n, each)
@@ -65,7 +75,7 @@ def write(cursor: sqlite3.Cursor, past: Past) -> None:
                 (call, n, each.at, get("turn"), get("came_ms"), get("sounded_ms"))
             )
         elif each.kind == "said":
-            item, text = get("item", ""), _text(get("text", ""))
+            item, text = _text(get("item")), _text(get("text"))
             said.append((call, n, each.at, get("role"), item, text))
         elif each.kind == "tool_began":
             name, arguments = _text(get("name")), _text(get("arguments", ""))
@@ -75,6 +85,7 @@ def write(cursor: sqlite3.Cursor, past: Past) -> None:
             others.append((call, n, each.at, each.kind, json.dumps({**each.data})))
     _insert(cursor, "turns (call, n, at, turn, came_ms, sounded_ms)", turns)
     _insert(cursor, "said (call, n, at, role, item, text)", said)
+    cursor.index(call, [(n, text) for _, n, _, _, _, text in said])
     _insert(
         cursor,
         "tools (call, n, at, tool, name, arguments, ended_n, ended_at, result, ok, ms)",
@@ -92,47 +103,57 @@ def _end(found: tuple[int, Happening] | None) -> tuple[Any, ...]:
 
 
 def _text(text: str | None) -> str:
-    """@return: Without what no file can hold: half a pair, of a text that was cut."""
-    return (text or "").encode("utf-8", "replace").decode()
+    """
+    @return: Without what not every database can hold: half a pair, of a text that was
+        cut, and NUL.
+    """
+    return (text or "").encode("utf-8", "replace").decode().replace("\0", " ")
 
 
-def _insert(
-    cursor: sqlite3.Cursor, table: str, rows: Sequence[tuple[Any, ...]]
-) -> None:
+def _insert(cursor: Cursor, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
     if rows:
         places = ", ".join("?" * len(rows[0]))
         cursor.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
 
 
-def delete(cursor: sqlite3.Cursor, before: str) -> int:
+def delete(cursor: Cursor, before: str) -> int:
     """
-    Delete calls that began before then, so that nothing of them is left in the file.
+    Delete calls that began before then, so that nothing of them is left on the disk.
 
     @param before: Date and time, ISO 8601, in UTC.
     @return: How many there were.
     """
+    deleted = _delete(cursor, "began < ?", before)
+    cursor.shred(False)  # also what was deleted when that could not be done
+    return deleted
+
+
+def erase(cursor: Cursor, ids: Iterable[str], *, thoroughly: bool) -> int:
+    """
+    Delete calls, so that nothing of them is left on the disk.
+
+    @param thoroughly: As L{Cursor.shred} has it.
+    @return: How many there were.
+    """
+    deleted = sum(_delete(cursor, "id = ?", call_id) for call_id in ids)
+    cursor.shred(thoroughly)
+    return deleted
+
+
+def _delete(cursor: Cursor, which: str, value: str) -> int:
     deleted = 0
     while True:
-        cursor.execute("BEGIN IMMEDIATE")
+        cursor.begin()
         cursor.execute(
             "DELETE FROM calls WHERE call IN "
-            "(SELECT call FROM calls WHERE began < ? LIMIT ?)",
-            (before, AT_ONCE),
+            f"(SELECT call FROM calls WHERE {which} LIMIT ?)",
+            (value, AT_ONCE),
         )
         deleted += cursor.rowcount
         done = cursor.rowcount < AT_ONCE
         cursor.execute("COMMIT")
         if done:
-            break
-    if deleted:
-        # The index of the words keeps what was deleted until its parts are merged, and
-        # the log file until it is written over.
-        cursor.execute("INSERT INTO said_words (said_words) VALUES ('optimize')")
-        cursor.execute("PRAGMA incremental_vacuum")
-        cursor.fetchall()
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        cursor.fetchall()
-    return deleted
+            return deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +175,9 @@ class Wanted:
     most: int = 50
 
 
-def find(cursor: sqlite3.Cursor, wanted: Wanted) -> list[tuple[Past, str]]:
+def find(cursor: Cursor, wanted: Wanted) -> list[tuple[Past, str]]:
     """@return: The newest that fit, each with an utterance that has the words."""
-    where = ["1"]
+    where = ["true"]
     values: list[Any] = []
 
     def condition(text: str, *given: Any) -> None:
@@ -180,43 +201,44 @@ def find(cursor: sqlite3.Cursor, wanted: Wanted) -> list[tuple[Past, str]]:
         last = where[-4:]
         where[-4:] = [f"({' OR '.join(last)})"]
     if wanted.words:
-        condition(
-            "call IN (SELECT call FROM said WHERE said IN "
-            "(SELECT rowid FROM said_words WHERE said_words MATCH ?))",
-            match(wanted.words),
-        )
+        condition(*cursor.where_said(wanted.words))
     cursor.execute(
         f"SELECT * FROM calls WHERE {' AND '.join(where)} "
         "ORDER BY began DESC, id DESC LIMIT ?",
         (*values, wanted.most),
     )
     rows = _named(cursor)
-    return [(_past(row), _utterance(cursor, row, wanted.words)) for row in rows]
+    said = wanted.words
+    return [
+        (_past(row), cursor.utterance(row["call"], said) if said else "")
+        for row in rows
+    ]
 
 
-def match(words: Iterable[str]) -> str:
-    """@return: What FTS5 is asked for: only words, whatever they look like."""
-    return " ".join(f'"{word}"' for word in words) + "*"
+def oldest_first(cursor: Cursor, since: str = "", until: str = "") -> Iterator[Past]:
+    """
+    All calls with all that happened in them, a few at a time.
+
+    @param since: As of L{Wanted}, as is C{until}.
+    """
+    after: tuple[str, int] = (since, 0)
+    values = (until,) if until else ()
+    ends = " AND began < ?" if until else ""
+    while True:
+        cursor.execute(
+            f"SELECT * FROM calls WHERE (began, call) > (?, ?){ends} "
+            "ORDER BY began, call LIMIT ?",
+            (*after, *values, READ_AT_ONCE),
+        )
+        rows = _named(cursor)
+        for row in rows:
+            yield _past(row, _happened(cursor, row["id"], row["call"]))
+        if len(rows) < READ_AT_ONCE:
+            return
+        after = rows[-1]["began"], rows[-1]["call"]
 
 
-def _utterance(
-    cursor: sqlite3.Cursor, row: Mapping[str, Any], words: Sequence[str]
-) -> str:
-    if not words:
-        return ""
-    # All of a call was written at once, so it stands together.
-    cursor.execute(
-        "SELECT text FROM said WHERE said = (SELECT min(rowid) FROM said_words "
-        "WHERE said_words MATCH ? AND rowid BETWEEN "
-        "(SELECT min(said) FROM said WHERE call = ?) AND "
-        "(SELECT max(said) FROM said WHERE call = ?))",
-        (match(words), row["call"], row["call"]),
-    )
-    found = cursor.fetchone()
-    return str(found[0]) if found else ""
-
-
-def read(cursor: sqlite3.Cursor, call_id: str) -> Past | None:
+def read(cursor: Cursor, call_id: str) -> Past | None:
     """@return: The newest call with that id, with all that happened in it."""
     cursor.execute(
         "SELECT * FROM calls WHERE id = ? ORDER BY call DESC LIMIT 1", (call_id,)
@@ -228,7 +250,13 @@ def read(cursor: sqlite3.Cursor, call_id: str) -> Past | None:
     return _past(row, _happened(cursor, call_id, row["call"]))
 
 
-def _named(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+def all_of(cursor: Cursor, call_id: str) -> list[Past]:
+    """@return: Each call with that id, without what happened in it."""
+    cursor.execute("SELECT * FROM calls WHERE id = ? ORDER BY call", (call_id,))
+    return [_past(row) for row in _named(cursor)]
+
+
+def _named(cursor: Cursor) -> list[dict[str, Any]]:
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -265,10 +293,11 @@ def _past(row: Mapping[str, Any], happened: tuple[Happening, ...] = ()) -> Past:
         bool(row["has_words"]),
         row["recording"],
         row["consent"],
+        row["host"],
     )
 
 
-def _happened(cursor: sqlite3.Cursor, call_id: str, call: int) -> tuple[Happening, ...]:
+def _happened(cursor: Cursor, call_id: str, call: int) -> tuple[Happening, ...]:
     found: list[tuple[int, Happening]] = []
 
     def add(n: int, at: float, kind: str, data: Mapping[str, Any]) -> None:

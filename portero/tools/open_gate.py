@@ -18,6 +18,7 @@ from zope.interface import implementer
 from portero import hours, permits, tones
 from portero.config import Config
 from portero.confirmation import Confirmation
+from portero.errors import ConfigError
 from portero.hours import Hours
 from portero.interfaces import ICallControl, ITool
 from portero.permits import Pins, Residents, Watch
@@ -107,15 +108,19 @@ class Tool:
     def for_agent(cls, agent: AgentSettings, config: Config, reactor: Any) -> Tool:
         """
         @param config: Has at least one gate, and all that the agent names.
-        @raise ConfigError: A file of a gate is not as it should be.
+        @raise ConfigError: Files of gates are not as they should be; a line for each.
         """
-        names = agent.gates or tuple(config.gates)
         zone = ZoneInfo(agent.time_zone) if agent.time_zone else None
-        return cls(
-            {name: _gate(name, config, reactor) for name in names},
-            reactor,
-            lambda: datetime.now().astimezone(zone),
-        )
+        found: dict[str, Gate] = {}
+        wrong: list[str] = []
+        for name in agent.gates or config.gates:
+            try:
+                found[name] = _gate(name, config, reactor)
+            except ConfigError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise ConfigError("\n".join(wrong))
+        return cls(found, reactor, lambda: datetime.now().astimezone(zone))
 
     async def run(self, call: ICallControl, arguments: Mapping[str, Any]) -> str:
         name = arguments.get("gate")

@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from portero.config import Config
 from portero.interfaces import ICallControl, ITool
-from portero.mail.folder import CannotKeep
 from portero.mail.queue import MailQueue
+from portero.outbox.folder import CannotKeep
 from portero.sections import AgentSettings
 from portero.tools._maildesk import NOT_NOW, MailDesk
 

@@ -64,8 +64,8 @@ class Admission:
             self._refused.clear()
         self._refused[source] = now, 0
         self.log.warn(
-            "connection from {source} refused: {why}{more}",
-            source=source,
+            "connection from {address} refused: {why}{more}",
+            address=source,
             why=why,
             more=f"; {unsaid} more were since the last such line" if unsaid else "",
         )

@@ -239,7 +239,8 @@ class AudioSocketLeg(Line, AudioSocketReceiver):
             return
         if kind != wire.SLIN and not self._wideband:
             self._wideband = True
-            self._set_downlink()
+            # Whoever sends a kind above 0x10 takes 24 kHz, and resamples it well.
+            self._prefer(WIDEBAND_RATE)
         self._heard(payload, wire.RATES[kind], now)
 
     def _not_heard(self, seconds: float) -> None:
@@ -272,18 +273,6 @@ class AudioSocketLeg(Line, AudioSocketReceiver):
             law="A-law" if law == audio.PCMA else "mu-law",
         )
         return True
-
-    def _set_downlink(self) -> None:
-        """Whoever sends a kind above 0x10 takes 24 kHz, and resamples it well."""
-        if self._playout.rate != WIDEBAND_RATE and self._playout.idle:
-            self._playout.set_rate(WIDEBAND_RATE)
-            self._rate_chosen()
-
-    @property
-    def agent_rate(self) -> int:
-        if self._wideband and not self._over:
-            self._set_downlink()
-        return self._playout.rate
 
 
 class AudioSocketFactory(Factory):

@@ -162,7 +162,8 @@ class _Link(WebSocketServerProtocol):
         except Refused as refused:
             self.part(TRY_LATER, str(refused))
         except Exception:
-            self._log.failure("a call from a browser could not begin")
+            call_id = self._leg.call_id if self._leg else ""
+            self._log.failure("a call from a browser could not begin", call_id=call_id)
             if self._leg is not None:
                 self._leg.closing("internal error", False)
             self.part(FAILED, "internal error; the log says more")
@@ -187,7 +188,9 @@ class _Link(WebSocketServerProtocol):
             else:
                 self._leg.text_received(payload)
         except Exception:
-            self._log.failure("what a browser sent could not be handled")
+            self._log.failure(
+                "what a browser sent could not be handled", call_id=self._leg.call_id
+            )
             self._leg.pacing_failed()
 
     def sendCloseFrame(

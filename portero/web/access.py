@@ -207,8 +207,8 @@ class Access:
                 403, "a cookie is for browsers, which send Origin; programs use a token"
             )
         by_token = asked.visit is None and asked.visitor not in (LOCAL, NOBODY)
-        # Other methods no resource takes, and says so.
-        if request.method == b"POST" and not by_token:
+        # For others, as DELETE, a browser first asks us, and is not told yes.
+        if request.method in (b"POST", b"PUT") and not by_token:
             kind = origin.field(request, "content-type").partition(";")[0].strip()
             if kind.lower() != "application/json":
                 return Problem(415, "send JSON, with Content-Type: application/json")

@@ -30,6 +30,10 @@ class CallStories:
         self.archive = archive
         self._bridge = bridge
 
+    def is_live(self, call_id: str) -> bool:
+        """Whether it is under way."""
+        return call_id in self._bridge.calls
+
     async def of(self, call_id: str, language: str = "en") -> dict[str, Any]:
         """
         @return: As the schema C{Story} has it. Of a call under way it is there at once.
@@ -41,7 +45,7 @@ class CallStories:
                 "call": call.snapshot(),
                 "live": True,
                 "happened": [flat(one) for one in self.story.of(call_id) or ()],
-                "figures": asdict(call.figures()),
+                "figures": asdict(self.archive.measured(call_id, call.figures())),
                 "verdict": [],
                 "recording": False,
             }

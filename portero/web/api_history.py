@@ -6,14 +6,18 @@ import json
 from dataclasses import replace
 from typing import Any, Final
 
+from twisted.logger import Logger
 from twisted.web.server import NOT_DONE_YET
 
+from portero.facts import harmless
 from portero.record import Outcome
 from portero.records.archive import LONGEST_QUERY, MOST_AT_ONCE, Query
+from portero.records.database import RecordsError
 from portero.web import schemas
-from portero.web.api_calls import CallStories
+from portero.web.api_calls import CallStories, unknown
 from portero.web.file_part import FilePart, InThread
 from portero.web.operation import (
+    ACT,
     JSON,
     LISTEN,
     READ,
@@ -30,14 +34,16 @@ PLAIN: Final = "text/plain; charset=utf-8"
 WAV: Final = "audio/wav"
 TEXT: Final = {"type": "string"}
 NO_RECORDING: Final = (
-    "this call has no recording: it was not recorded (record of its agent), or it was "
-    "deleted (days of [records])"
+    "this call has no recording here: it was not recorded (record of its agent), it "
+    "was deleted (days of [records]), or it is on the host that answered the call"
 )
-
 UNDER_WAY: Final = (
     "this call is under way: its recording can be had when it is over; to hear the "
     "call now, GET /api/v1/calls/ID/listen"
 )
+
+_AUDIT: Final = Logger("portero.audit")
+"""Not of the class, whose name would take the place of that one."""
 
 
 def _text(most: int) -> dict[str, Any]:
@@ -93,6 +99,20 @@ class HistoryApi:
                 Answer("A page of them.", schemas.ref("History")),
                 query=QUERY,
                 problems={404: "before is not next of a page."},
+            ),
+            Operation(
+                "DELETE",
+                "/calls/{id}",
+                "erase",
+                ACT,
+                "Delete for good all that is kept of a call that is over: its record, "
+                "what was said, its recording.",
+                self._erase,
+                Answer("Nothing of it is kept any more.", schemas.ref("Nothing")),
+                problems={
+                    409: "The call is under way.",
+                    503: "Not all could be deleted now: ask again.",
+                },
             ),
             Operation(
                 "GET",
@@ -154,6 +174,28 @@ class HistoryApi:
             return await self._archive.history(replace(query, before=before))
         except ValueError as error:
             raise Problem(404, f"there is no such page: {error}") from None
+
+    async def _erase(self, asked: Asked) -> dict[str, Any]:
+        call_id = asked.id
+        if self._stories.is_live(call_id):
+            raise Problem(409, "the call is under way: erase it when it is over")
+        try:
+            known = await self._archive.erase(call_id)
+        except (RecordsError, OSError) as error:
+            self._audit(asked, f"failed, {error}")
+            raise Problem(503, f"not all could be deleted: {error}") from None
+        if not known:
+            raise unknown(call_id)
+        self._audit(asked, "done")
+        return {}
+
+    def _audit(self, asked: Asked, result: str) -> None:
+        _AUDIT.info(
+            "call {call_id}: operator {who}: erase: {result}",
+            call_id=harmless(asked.id),
+            who=harmless(asked.who),
+            result=result,
+        )
 
     async def _json(self, asked: Asked) -> Download:
         story = await self._stories.of(asked.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
+from portero.logs.log import Log
 from portero.observers.house import House
 from portero.observers.story import Story
 from portero.records.archive import Archive
@@ -16,6 +17,7 @@ from portero.web.api_actions import Actions
 from portero.web.api_calls import CallsApi, CallStories
 from portero.web.api_history import HistoryApi
 from portero.web.api_house import HouseApi
+from portero.web.api_log import LogApi
 from portero.web.api_talk import TalkApi
 from portero.web.events import Feed
 from portero.web.file_part import InThread
@@ -29,6 +31,7 @@ def make(
     story: Story,
     archive: Archive,
     talk: TalkResource,
+    log: Log,
     clock: IReactorTime,
     in_thread: InThread,
 ) -> Api:
@@ -49,6 +52,7 @@ def make(
                 *HouseApi(bridge, house).operations(),
                 *HistoryApi(stories, in_thread).operations(),
                 *TalkApi(talk).operations(),
+                *LogApi(log).operations(),
                 *api_elsewhere.OPERATIONS,
             )
         ),

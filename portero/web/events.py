@@ -37,8 +37,8 @@ PING_EVERY: Final = 40
 REFRESH_EVERY: Final = 4
 """Ticks between two looks at every call, changed or not."""
 CALLS_A_TICK: Final = 25
-"""From so many calls on, changes and levels are told every other tick; from twice as many
-on, changes once a second: all calls are in each such event."""
+"""From so many calls on, changes and levels are told every other tick; from twice as
+many on, changes once a second: all calls are in each such event."""
 ADRIFT: Final = 0.2
 """Seconds that a wave may be from the time of its call."""
 MOST_VIEWERS: Final = 100

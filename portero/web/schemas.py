@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from portero.callstate import State
 from portero.interfaces import HAPPENINGS
+from portero.log_sections import LEVELS
 from portero.record import Outcome
 from portero.turns import Floor
 
@@ -55,6 +56,9 @@ WAVE: Final[Schema] = listed(LEVEL)
 
 def _one_of(kind: type[State] | type[Floor] | type[Outcome]) -> Schema:
     return {"type": "string", "enum": [one.value for one in kind]}
+
+
+_LEVELS: Final[Schema] = {"type": "string", "enum": [*LEVELS]}
 
 
 _WHO: Final = {
@@ -117,6 +121,7 @@ _FIGURES: Final = shape(
     jitter_ms=NUMBER,
     tail_ms=NUMBER,
     oddities={"type": "object", "additionalProperties": COUNT},
+    sound={"type": "object", "additionalProperties": NUMBER},
 )
 
 _ROLE: Final[Schema] = {"type": "string", "enum": ["user", "assistant", "system"]}
@@ -333,6 +338,20 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         rights=listed({"type": "string", "enum": ["read", "act", "listen"]}),
         needs_login=said(FLAG, "Nothing can be seen without logging in"),
         version=said(TEXT, "Of portero"),
+    ),
+    "Log": shape(
+        "What is logged.",
+        level=said(_LEVELS, "The least important that is, unless namespaces say else"),
+        namespaces=listed(
+            shape(
+                "A part of the program; and all beneath it.",
+                namespace=TEXT,
+                level=_LEVELS,
+                seconds_left=said(
+                    maybe(NUMBER), "Then it is as configured; null: it is configured"
+                ),
+            )
+        ),
     ),
     "Draining": shape("Whether new calls are refused.", draining=FLAG),
     "Nothing": {"type": "object", "description": "It was done."},

@@ -245,9 +245,9 @@ class PorteroSite(Site):
             if host not in self._refused:
                 self._refused.add(host)
                 log.warn(
-                    "no further connections from {host}: on {most} it has not asked "
+                    "no further connections from {address}: on {most} it has not asked "
                     "for anything yet",
-                    host=host or "local sockets",
+                    address=host or "local sockets",
                     most=MOST_SILENT,
                 )
             return None

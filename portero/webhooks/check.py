@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -73,7 +73,7 @@ def _check_webhook(
         wrong.of(section, "url", said)
     if {(section, key) for key in ("url", "parameters", "body")} & wrong.refused:
         return
-    _check_place(section, webhook, wrong)
+    check_place((section, "url"), webhook.url, "allow", webhook.allow, wrong)
     _check_names(config, section, webhook, wrong)
     if webhook.body and webhook.method in BODILESS:
         wrong.of(section, "body", f"is not sent with {webhook.method}")
@@ -90,25 +90,39 @@ def _check_webhook(
             wrong.of(section, "parameters", said)
 
 
-def _check_place(section: str, webhook: WebhookSettings, wrong: Wrong) -> None:
-    if not webhook.url or (section, "allow") in wrong.refused:
+def check_place(
+    setting: tuple[str, str],
+    url: str,
+    allowed_by: str,
+    allow: Sequence[str],
+    wrong: Wrong,
+) -> None:
+    """
+    Say what is wrong with where a server is.
+
+    @param setting: Section and key of the url.
+    @param allowed_by: The key of C{allow}.
+    """
+    section, key = setting
+    if not url or (section, allowed_by) in wrong.refused:
         return
-    parts = urlsplit(webhook.url.partition("?")[0])
+    parts = urlsplit(url.partition("?")[0])
     host = parts.hostname or ""
-    if parts.scheme == "http" and not webhook.allow:
+    if parts.scheme == "http" and not allow:
         said = (
             "sends what callers say unencrypted: write https://, or name the network "
-            "of a server of yours in allow"
+            f"of a server of yours in {allowed_by}"
         )
-        wrong.of(section, "url", said)
+        wrong.of(section, key, said)
         return
     try:
         public = is_public(host)
     except ValueError:
         return  # a name: where it leads is looked at when it is asked
-    allowed = lies_in(host, map(ip_network, webhook.allow))
+    allowed = lies_in(host, map(ip_network, allow))
     if not allowed and (parts.scheme == "http" or not public):
-        wrong.of(section, "url", f'is at {host}, which needs allow = ["{host}"]')
+        said = f'is at {host}, which needs {allowed_by} = ["{host}"]'
+        wrong.of(section, key, said)
 
 
 def _check_names(

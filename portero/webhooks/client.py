@@ -47,6 +47,7 @@ LARGEST: Final = 262_144
 MOST_RECEIVED: Final = LARGEST + 262_144
 """Bytes of a connection, with heads and all: then it is cut."""
 MOST_REDIRECTS: Final = 3
+REDIRECTIONS: Final = (301, 302, 303, 307, 308)
 USER_AGENT: Final = b"portero"
 
 
@@ -102,14 +103,17 @@ class Server:
         headers: Mapping[str, str],
         body: bytes | None,
         within: float,
+        *,
+        follow: bool = True,
     ) -> Answer:
         """
         @param url: At this server.
         @param within: Seconds for all of it, redirections too.
+        @param follow: Else a redirection is the answer.
         @raise Unreachable: There is no answer; says why, for the log.
         @raise NotSafe: It was not asked, or its answer is not taken; says why.
         """
-        visit = _Visit(self, method, url, headers, body)
+        visit = _Visit(self, method, url, headers, body, follow)
         asking = Deferred.fromCoroutine(visit.go())
         asking.addTimeout(within, self.reactor, _too_late)
         try:
@@ -259,12 +263,14 @@ class _Visit:
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
+        follow: bool,
     ) -> None:
         self._server = server
         self._method = method
         self._url = url
         self._headers = dict(headers)
         self._body = body
+        self._codes = REDIRECTIONS if follow else ()
         self._watch = _Watch()
 
     def abort(self) -> None:
@@ -277,7 +283,7 @@ class _Visit:
                 raise NotSafe("it redirects to another server")
             response = await self._asked()
             location = _header(response, b"location")
-            if response.code not in (301, 302, 303, 307, 308) or not location:
+            if response.code not in self._codes or not location:
                 return await self._read(response)
             self._watch.abort()
             self._follow(response.code, location)

@@ -8,10 +8,17 @@ from math import isfinite
 from typing import Any, Final
 
 from portero.settings import nearest
+from portero.webhooks import repeats
 
 MOST_CHARACTERS: Final = 500
 """Of a text for which the configuration gives no other limit."""
 MOST_PARAMETERS: Final = 30
+
+MAY_NOT_END: Final = (
+    "repeats what is itself repeated, as ([a-z]+ ?)+ does: with some texts all calls "
+    "would stand still for minutes. Have the inner one give nothing back, with another "
+    "+: ([a-z]++ ?)+"
+)
 
 TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
@@ -75,6 +82,8 @@ def _problem_of_values(kind: str, about: Mapping[str, Any]) -> str:
             re.compile(pattern)
         except (re.error, RecursionError, OverflowError) as error:
             return f"whose pattern is no regular expression: {error}"
+        if repeats.take_for_ever(pattern):
+            return f"whose pattern {MAY_NOT_END}"
     for key in ("least", "most"):
         bound = about.get(key)
         if bound is None:

@@ -119,6 +119,11 @@ class Asterisk:
             self.stop()
             raise
 
+    @property
+    def command_line(self) -> str:
+        """What runs this one, for C{portero doctor --asterisk}."""
+        return f"{self._command} -C {self._conf}"
+
     def uri(self, extension: str) -> str:
         return f"sip:{extension}@127.0.0.1:{self.sip_port}"
 

@@ -7,6 +7,7 @@ so that a busy test process does not blur what was on the wire.
 
 from __future__ import annotations
 
+import random
 import select
 import socket
 import struct
@@ -100,6 +101,12 @@ class Phone:
         self._repeat: tuple[bytes, float] | None = None
         self._media: Media | None = None
         self._muted = False
+        self._echo: Samples | None = None
+        self._echo_gain = 0.0
+        self._echo_late = 0.0
+        self._due = 0.0
+        self._loss = 0.0
+        self._chance = random.Random(1)
         self._speech: Samples = np.zeros(0, np.int16)
         self._digits: deque[str] = deque()
         self._closing = False
@@ -183,6 +190,26 @@ class Phone:
         """
         self._muted = muted
 
+    def return_sound(self, down: float, ms: int) -> None:
+        """
+        From now on, send what is heard as well, as a bad loudspeaker phone does.
+
+        @param down: By so many dB weaker.
+        @param ms: So much later, and by what the line takes.
+        """
+        with self._changed:
+            self._echo_gain = 10 ** (-down / 20)
+            self._echo_late = ms / 1000
+            self._echo = np.zeros(0, np.int16)
+
+    def lose(self, share: float) -> None:
+        """
+        From now on, lose packets on the way out, one by one.
+
+        @param share: Of them, 0 to 1.
+        """
+        self._loss = share
+
     def hang_up(self, timeout: float = 3.0) -> None:
         """
         Send BYE and wait for its answer; CANCEL before there is one to INVITE.
@@ -206,12 +233,19 @@ class Phone:
 
     def wait_for_quiet(self, seconds: float, timeout: float) -> float:
         """
+        Silence is what came without sound, as long as the call lasts: that nothing
+        came, or came and was not looked at yet, proves nothing on a busy machine.
+
         @return: When the last sound came, after which there was none for C{seconds}.
         """
 
         def quiet() -> bool:
             last = self.heard.last_sound()
-            return last is None or time.monotonic() - last > seconds
+            if last is None:
+                return False
+            over = self.ended_at is not None
+            newest = time.monotonic() if over else self.heard.arrivals[-1].time
+            return newest - last > seconds
 
         self._wait(f"{seconds} s of quiet", quiet, timeout)
         return self.heard.last_sound() or 0.0
@@ -266,25 +300,25 @@ class Phone:
     # The thread's side.
 
     def _run(self) -> None:
-        due = 0.0
         sender = Sender(self._codec.clock * self._ptime // 1000)
         while not self._closing:
             now = time.monotonic()
             wait = 0.05
             if self._media is not None:
-                due = due or now
-                wait = min(wait, due - now)
+                self._due = self._due or now
+                wait = min(wait, self._due - now)
             ready, _, _ = select.select([self._rtp, self._sip], [], [], max(0.0, wait))
             with self._changed:
                 if self._rtp in ready:
                     self._take_rtp(*_stamped(self._rtp))
                 if self._sip in ready:
                     self._take_sip(*_stamped(self._sip))
-                if self._media is not None and due and time.monotonic() >= due:
+                late = time.monotonic() - self._due
+                if self._media is not None and self._due and late >= 0:
                     if len(self.sent):
-                        self.late = max(self.late, time.monotonic() - due)
+                        self.late = max(self.late, late)
                     self._send_frame(sender)
-                    due += self._ptime / 1000
+                    self._due += self._ptime / 1000
                 if self._repeat and time.monotonic() > self._repeat[1]:
                     self._send_request(self._repeat[0])
                 if ready:
@@ -294,6 +328,18 @@ class Phone:
         packet = Packet.parse(data)
         if packet and packet.payload_type != EVENT_PAYLOAD_TYPE:
             self.heard.add(now, packet)
+            if self._echo is not None:
+                self._echo = self._returned(self._echo, now, packet)
+
+    def _returned(self, waiting: Samples, now: float, packet: Packet) -> Samples:
+        """
+        @return: What is to be sent of the echo from the next frame on. It stays as late
+            as it is, but for packets that were.
+        """
+        late = round((now + self._echo_late - self._due) * self.sample_rate)
+        if late - len(waiting) > self._echo_late * self.sample_rate / 2:
+            waiting = np.concatenate([waiting, np.zeros(late, np.int16)])[:late]
+        return np.concatenate([waiting, self._codec.decode(packet.payload)])
 
     def _take_sip(self, data: bytes, peer: tuple[str, int], now: float) -> None:
         message = Message.parse(data)
@@ -348,9 +394,15 @@ class Phone:
             frame = np.zeros(count, np.int16)
             frame[: len(samples)] = samples
             sounding, digit = bool(samples.any()), False
+            if self._echo is not None:
+                echo, self._echo = self._echo[:count], self._echo[count:]
+                mixed = frame[: len(echo)] + self._echo_gain * echo
+                frame[: len(echo)] = np.rint(mixed).clip(-32768, 32767)
             payload = b"" if self._muted else self._codec.encode(frame)
             packets = sender.frame(media.payload_type, payload)
         if packets:
             self.sent.append(Sent(time.monotonic(), sounding, digit))
+        if self._chance.random() < self._loss:
+            return
         for packet in packets:
             self._rtp.sendto(packet, media.address)

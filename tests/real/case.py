@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from portero import prompts
 from tests.lab.asterisk import Asterisk, command
+from tests.lab.machine import TOLD_WITHIN, Crowd, Patience
 from tests.lab.phone import Phone
 from tests.lab.portero import Portero
 from tests.lab.process import LabError, wait_until
@@ -27,6 +29,11 @@ MARGIN = 0.4
 """Round the packets that sound: words begin and end softly. In seconds."""
 LINES = 30
 """Of each log, in the message of a failure."""
+MOST_TRIES, ROOM_WITHIN = 3, 30.0
+"""To measure something on a machine that is busy with something else; and the seconds
+in which it should have less to do, before each further one."""
+PATIENCE = Patience(120.0)
+"""Of all tests together: the run has an end of its own."""
 SAME_SPEECH = 0.95
 """Correlation above which two recordings are of the same words."""
 
@@ -49,6 +56,33 @@ def the_portero() -> Portero:
     portero = Portero()
     atexit.register(portero.stop)
     return portero
+
+
+def measured(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """
+    @return: The same test, which measures sound or time. It measures again when it
+        failed and the machine had so much else to do meanwhile that this may be why.
+    """
+
+    @functools.wraps(method)
+    def measures(self: RealTestCase) -> None:
+        for _ in range(MOST_TRIES - 1):
+            crowd = Crowd()
+            try:
+                method(self)
+            except (AssertionError, LabError) as error:
+                time.sleep(TOLD_WITHIN)
+                if not crowd.is_too_much():
+                    raise
+                print(f"\ntoo busy, once more: {self.id()}: {str(error)[:200]}")
+            else:
+                return
+            self.doCleanups()
+            PATIENCE.wait_for_room(ROOM_WITHIN)
+            self.setUp()
+        method(self)
+
+    return measures
 
 
 def _explained(method: Callable[[RealTestCase], None]) -> Any:

@@ -186,6 +186,8 @@ class HouseTestCase(RealTestCase):
         self.service = self.house.service
         self._own = self.house.portero
         self.agi_port = self.house.agi_port
+        # Phones of the test before have hung up, which portero may not know yet.
+        self.wait_until("portero has no call", lambda: not self.portero.calls())
 
     def its_house(self) -> House:
         return the_house()

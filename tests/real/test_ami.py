@@ -60,9 +60,16 @@ class RedirectTests(AmiTestCase):
             self.media, _ = server.accept()
         self.addCleanup(self.media.close)
         self.media.settimeout(5)
+        # The one of a call before may take a moment to go.
+        self.assertTrue(wait_until(lambda: len(self.callers()) == 1, 5))
+        return self.callers()[0]
+
+    def callers(self) -> list[str]:
+        """
+        @return: Their channels.
+        """
         channels = self.asterisk.rx("core show channels concise").splitlines()
-        (channel,) = [c.split("!")[0] for c in channels if c.startswith("PJSIP/")]
-        return channel
+        return [c.split("!")[0] for c in channels if c.startswith("PJSIP/")]
 
     def media_ends(self) -> None:
         while self.media.recv(65536):

@@ -14,7 +14,7 @@ import numpy as np
 
 from tests.lab.phone import Phone
 from tests.lab.quality import noise_burst, pcm
-from tests.real.case import RealTestCase
+from tests.real.case import RealTestCase, measured
 
 GONE_WITHIN = 0.060
 TRUNCATED_WITHIN_MS = 40
@@ -33,6 +33,7 @@ class BargeInTests(RealTestCase):
         self.service = self.own_service(reply=((0.15, REPLY_MS),))
         self.own_portero(service=self.service)
 
+    @measured
     def test_the_old_reply_is_gone_within_60_ms(self) -> None:
         phone = self.phone()
         self.call(phone)
@@ -40,6 +41,7 @@ class BargeInTests(RealTestCase):
         self.assertLess(max(tails), GONE_WITHIN, f"{tails}; phone late {phone.late}")
         self.assertGreater(min(tails), 0.0, "sound ended before speech_started?")
 
+    @measured
     def test_a_reply_that_only_portero_still_plays_is_cut_as_fast(self) -> None:
         """
         The service has sent it all and thinks it is over.
@@ -52,6 +54,7 @@ class BargeInTests(RealTestCase):
         tail, _ = self._interrupt(phone)
         self.assertLess(tail, GONE_WITHIN, f"phone late {phone.late}")
 
+    @measured
     def test_the_service_is_told_what_was_heard(self) -> None:
         phone = self.phone()
         self.call(phone)

@@ -10,7 +10,7 @@ import socket
 from tests.lab.asterisk import SOMEBODY_HZ
 from tests.lab.phone import Phone
 from tests.lab.process import free_port
-from tests.real.case import SAME_SPEECH, RealTestCase
+from tests.real.case import SAME_SPEECH, RealTestCase, measured
 
 
 class FallbackTests(RealTestCase):
@@ -60,6 +60,7 @@ class FallbackTests(RealTestCase):
             phone.wait_for_tone(SOMEBODY_HZ, 4)
             phone.close()
 
+    @measured
     def test_a_stopping_portero_gives_its_calls_back(self) -> None:
         portero = self.own_portero(config="[limits]\nstop_within = 1\n")
         phone = self.phone()
@@ -76,6 +77,7 @@ class FallbackTests(RealTestCase):
 
 
 class ServiceTests(RealTestCase):
+    @measured
     def test_a_service_that_dies_costs_an_apology_and_the_fallback_follows(
         self,
     ) -> None:
@@ -88,6 +90,7 @@ class ServiceTests(RealTestCase):
         service.kill()
         self._apology_then_fallback(since, phone)
 
+    @measured
     def test_a_service_that_refuses_the_key_costs_an_apology(self) -> None:
         error = {"message": "Incorrect API key provided.", "code": "invalid_api_key"}
         service = self.own_service(refuse=(401, {"error": error}))
@@ -97,6 +100,7 @@ class ServiceTests(RealTestCase):
         self._apology_then_fallback(0.0, phone)
         self.assertIn("Incorrect API key", self.portero.log)
 
+    @measured
     def test_a_service_that_drops_the_connection_is_called_again(self) -> None:
         service = self.own_service(drop_after_s=2.0)
         self.own_portero(service=service)
@@ -117,6 +121,7 @@ class ServiceTests(RealTestCase):
 
 
 class NeighbourTests(RealTestCase):
+    @measured
     def test_garbage_from_another_connection_does_not_disturb_a_call(self) -> None:
         phone = self.phone()
         self.call(phone)

@@ -17,7 +17,7 @@ from tests.lab.phone import Phone
 from tests.lab.quality import noise_burst, pcm
 from tests.lab.service import Models, Told
 from tests.lab.website import Website
-from tests.real.case import SAME_SPEECH
+from tests.real.case import SAME_SPEECH, measured
 from tests.real.house import House, HouseTestCase
 
 KEYS = "0123456789ABCD*#"
@@ -349,6 +349,7 @@ class ToneTests(HandsTestCase):
         )
         return self.asterisk.recognised(reader) or ""
 
+    @measured
     def test_every_key_is_recognised_over_g711_at_several_levels(self) -> None:
         readers = {}
         for codec in "ulaw", "alaw":
@@ -360,6 +361,7 @@ class ToneTests(HandsTestCase):
             heard = self.heard(reader, 10 + len(KEYS) * KEY_SECONDS)
             self.assertEqual(heard, KEYS, how)
 
+    @measured
     def test_a_gate_is_opened_by_tones(self) -> None:
         door = self.door(PORTERO_AGENT="garage")
         reader = self.asterisk.listen(door, "ulaw", len(GATE_KEYS), 5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.real.case import SAME_SPEECH
+from tests.real.case import SAME_SPEECH, measured
 from tests.real.house import HouseTestCase
 
 
@@ -17,6 +17,7 @@ class CeilingTests(HouseTestCase):
         known = self.is_turned_away(PORTERO_AGENT="capped_day")
         self.assertEqual(known["refused"], "over-budget")
 
+    @measured
     def test_over_a_calls_ceiling_the_caller_hears_a_goodbye(self) -> None:
         door = self.door(PORTERO_AGENT="capped_call")
         phone = self.ends(door)

@@ -120,9 +120,12 @@ class KeepingTests(HouseTestCase):
         for way in WAYS:
             self._is_kept(way, "brief", "the agent hung up")
             self._is_kept(way, "night", "caller hung up")
-        log = self.asterisk.log[before:]
-        self.assertEqual(log.count("CDR(userfield)=brief well "), len(WAYS))
-        self.assertEqual(log.count("CDR(userfield)=night well "), len(WAYS))
+
+        def noted(agent: str) -> int:
+            return self.asterisk.log[before:].count(f"CDR(userfield)={agent} well ")
+
+        self.wait_until("CDRs of one agent", lambda: noted("brief") == len(WAYS))
+        self.wait_until("CDRs of the other", lambda: noted("night") == len(WAYS))
 
     def _is_kept(self, way: str, agent: str, reason: str) -> None:
         number = f"600{time.monotonic_ns()}"

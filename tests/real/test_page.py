@@ -58,7 +58,7 @@ class CallTests(PageTestCase):
         now = (
             f'document.querySelector("{row(call_id, "[data-col=seconds]")}").innerText'
         )
-        page.until(f"{now} > {json.dumps(time)}", 3)
+        page.until(f"{now} > {json.dumps(time)}")
         phone.hang_up()
         page.vanishes(row(call_id))
         page.shows("#calls-count", "0")

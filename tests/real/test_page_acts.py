@@ -140,7 +140,7 @@ class ActTests(PageTestCase):
         page.click("#listen")
         page.appears("#listen[aria-pressed=true]")
         self._hears(page, TONE_HZ)
-        phone.play(pcm(tone(CALLER_HZ, 3.0, phone.sample_rate)))
+        phone.play(pcm(tone(CALLER_HZ, 15.0, phone.sample_rate)))
         self._hears(page, CALLER_HZ)
         page.click("#listen")
         page.appears("#listen[aria-pressed=false]")

@@ -36,6 +36,7 @@ class ConnectionTests(PageTestCase):
         phone, call_id = self.rings("shop")
         self.choose(page, call_id)
         page.appears("#story li[data-kind=said]")
+        phone.wait_for_sound(5)
         phone.wait_for_quiet(0.7, 10)
         before = page.texts("#story li")
         page.reload()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 from portero.wire import audiosocket as wire
@@ -25,6 +26,13 @@ HOSTILE = {
     "' or 1=1; -- <b>": "' or 1=1; -- b",
 }
 """Names that a caller chose, and what the agent is told."""
+HOSTILE_NUMBERS = {
+    '6"]?fallback:s,1': "6 ?fallback:s,1",
+    "${SHELL(echo $((6*7))hacked)}": "SHELL(echo ((6*7))hacked)",
+    "1&agent=night&uuid=1,2": "1&agent=night&uuid=1,2",
+    '6\\"$[1/0](': "6 1/0 (",
+}
+"""The same of numbers: what stands before the @ in SIP, where most can be encoded."""
 
 
 class FactTests(HouseTestCase):
@@ -85,6 +93,27 @@ class FactTests(HouseTestCase):
         before = len(self.asterisk.log)
         for way in WAYS:
             self._call_with_hostile_names(way)
+        log = self.asterisk.log[before:]
+        self.assertNotIn("42hacked", log)
+        self.assertEqual(
+            re.findall(r"^.*(?:WARNING|ERROR)\[\d+\]\[C-.*", log, re.M), []
+        )
+
+    def test_hostile_numbers_do_no_harm(self) -> None:
+        before = len(self.asterisk.log)
+        calls = []
+        for way in WAYS:
+            for number, harmless in HOSTILE_NUMBERS.items():
+                phone, door = self.phone(), self.door(way, PORTERO_AGENT="brief")
+                phone.caller = f"<sip:{quote(number, safe='')}@127.0.0.1>"
+                phone.call(door)
+                calls.append((phone, door, harmless))
+        for phone, door, harmless in calls:
+            phone.wait_for_bye(10)
+            known = self.known(door)
+            self.assertEqual((known["outcome"], known["agent"]), ("well", "brief"))
+            record = self.portero.call_record(known["uuid"])
+            self.assertEqual(record["facts"]["caller_number"], harmless)
         log = self.asterisk.log[before:]
         self.assertNotIn("42hacked", log)
         self.assertEqual(

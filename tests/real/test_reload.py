@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.phone import Phone
-from tests.real.case import RealTestCase
+from tests.real.case import RealTestCase, measured
 
 CALLERS = 10
 HOLE = 0.1
@@ -28,6 +28,7 @@ class ReloadTests(RealTestCase):
         port, web_port = self.portero.port, self.portero.web_port
         self.door = self.asterisk.to_portero("shipped", port, web_port)
 
+    @measured
     def test_ten_calls_go_on_while_a_new_file_is_taken_over_and_a_broken_one_is_not(
         self,
     ) -> None:

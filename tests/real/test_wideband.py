@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.lab.quality import align, band_dbfs, pesq, stoi, tone
 from tests.lab.recording import level_dbfs, tone_share
-from tests.real.case import RealTestCase
+from tests.real.case import RealTestCase, measured
 
 HIGH_HZ = 6000
 """Above all that fits into 8 kHz."""
@@ -13,9 +13,11 @@ LEAST_STOI, LEAST_PESQ = 0.95, 4.0
 
 
 class WidebandTests(RealTestCase):
+    @measured
     def test_a_high_tone_comes_back_at_16_khz(self) -> None:
         self._high_tone_comes_back("slin16")
 
+    @measured
     def test_a_high_tone_comes_back_at_24_khz(self) -> None:
         self._high_tone_comes_back("slin24")
 
@@ -35,6 +37,7 @@ class WidebandTests(RealTestCase):
         self.assertEqual(phone.heard.lost(), 0)
         self.assertEqual(phone.heard.gaps(0.06), [], f"phone late: {phone.late}")
 
+    @measured
     def test_speech_comes_back_at_16_khz_as_it_was(self) -> None:
         phone = self.phone("slin16")
         speech = self.speech(16000)
@@ -44,6 +47,7 @@ class WidebandTests(RealTestCase):
         self.assertGreaterEqual(figures[0], LEAST_STOI, f"STOI, PESQ: {figures}")
         self.assertGreaterEqual(figures[1], LEAST_PESQ, f"STOI, PESQ: {figures}")
 
+    @measured
     def test_the_application_sends_wideband_to_a_g722_caller_when_told_to(self) -> None:
         """
         Only downlink: Asterisk's application takes 24 kHz frames and resamples them.

@@ -1,0 +1,1 @@
+"""C{portero doctor}: what is wrong with an installation, before a caller notices."""

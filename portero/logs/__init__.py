@@ -1,0 +1,1 @@
+"""The log: which events are written, in what form, and where."""
