@@ -300,16 +300,19 @@ class Agent:
         """
         # Without halves of characters, which nobody could send on or keep.
         text = text.encode("utf-8", "replace").decode()
-        self._watch.tell("said", role=role, item="", text=shown or text)
-        self.history.add(role, text)
+        self._keep(role, text, "", shown or text)
         if self.conversation is not None:
             self.conversation.add_text(role, text)
 
     def note(self, role: str, text: str, item: str = "") -> None:
         """One side said this; conversations after this one are told."""
+        self._keep(role, text, item, text)
+
+    def _keep(self, role: str, text: str, item: str, shown: str) -> None:
+        private = self._watch.discretion.hides(role, item)
         if text:
-            self._watch.tell("said", role=role, item=item, text=text)
-        self.history.add(role, text, item)
+            self._watch.tell("said", role=role, item=item, text=shown)
+        self.history.add(role, text, item, private)
 
     def cancel(self) -> None:
         if self.conversation is not None:

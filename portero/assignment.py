@@ -49,6 +49,9 @@ class CallSettings:
     filler_after: float = 2.0
     menu: Mapping[str, str] = field(default_factory=dict)
     """By key: C{context,extension,priority} where it leads now."""
+    pause_keys: str = ""
+    """With these the caller pauses the recording; empty: they cannot."""
+    resume_keys: str = ""
     digits_pause: float = 2.0
     """Between two keys of one group; a longer one ends it."""
 

@@ -35,6 +35,7 @@ from portero.interfaces import (
     LegFigures,
 )
 from portero.journal import Journal
+from portero.privacy import Privacy
 from portero.record import Record
 from portero.switchboard import Switchboard
 from portero.talk import Talk
@@ -107,6 +108,14 @@ class Call:
             post=self._talk_posts,
             opening=settings.opening,
         )
+        self._privacy = Privacy(
+            call_id,
+            settings,
+            leg,
+            self._watch,
+            state=lambda: self.state,
+            tell=self._tell,
+        )
         self._digits = Digits(
             self._timers,
             settings.digits_pause,
@@ -114,6 +123,8 @@ class Call:
             pressed=self._key_pressed,
             typed=self._typed,
             chosen=self._choose,
+            codes=self._privacy.codes,
+            coded=self._privacy.keys_typed,
         )
         self.control = Control(
             call_id,
@@ -124,6 +135,7 @@ class Call:
             self._departure,
             self._journal,
             self._tally,
+            self._privacy,
             state=lambda: self.state,
             tell=self._tell,
             post=self._post,
@@ -167,6 +179,7 @@ class Call:
             self._departure,
             self._talk,
             self._watch,
+            self._privacy,
             state=lambda: self.state,
             tell=self._tell,
             post=self._post,
@@ -276,6 +289,9 @@ class Call:
     def hand_over(self, target: str, name: str, who: str) -> bool:
         return self._switchboard.hand_over(target, name, who)
 
+    def pause_recording(self, paused: bool, who: str) -> bool:
+        return self._switchboard.pause_recording(paused, who)
+
     def dismiss(self, who: str) -> bool:
         return self._switchboard.dismiss(who)
 
@@ -286,7 +302,7 @@ class Call:
             self._talk.key_pressed()
 
     def _typed(self, keys: str) -> None:
-        """@param keys: Empty: a tool has them."""
+        """@param keys: Empty: somebody else has them."""
         if self.state.is_live:
             self._talk.keys_typed()
         if keys:

@@ -13,8 +13,10 @@ from portero.assignment import Assignment
 from portero.callstate import Event, State
 from portero.departure import Departure
 from portero.digits import Digits
+from portero.discretion import UNTOLD
 from portero.interfaces import ICallControl, Said
 from portero.journal import Journal
+from portero.privacy import Privacy
 from portero.talk import Talk
 from portero.tally import Tally
 
@@ -35,6 +37,7 @@ class Control:
         departure: Departure,
         journal: Journal,
         tally: Tally,
+        privacy: Privacy,
         *,
         state: Callable[[], State],
         tell: Callable[[str, str], None],
@@ -55,6 +58,7 @@ class Control:
         self._departure = departure
         self._journal = journal
         self._tally = tally
+        self._privacy = privacy
         self._state = state
         self._tell = tell
         self._post = post
@@ -66,7 +70,8 @@ class Control:
         return self._tally.caller_turns
 
     def said(self) -> tuple[Said, ...]:
-        return self._agent.history.replay()
+        said = self._agent.history.replay()
+        return tuple(Said(one.role, UNTOLD) if one.private else one for one in said)
 
     def seconds(self) -> float:
         return self._journal.seconds()
@@ -98,6 +103,9 @@ class Control:
         if self._state() in (State.DRAINING, State.ENDED):
             return succeed("")
         return self._digits.collect(most, within)
+
+    def pause_recording(self, paused: bool) -> bool:
+        return self._privacy.pause(paused, "agent")
 
     def inform(self, text: str) -> None:
         self._tell("system", text)

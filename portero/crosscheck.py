@@ -311,6 +311,13 @@ def _check_menu_and_gates(
             if name not in there:
                 said = f"has {shown(name)}, but there is no such [{family}.NAME]"
                 wrong.of(section, key, said, nearest(name, there))
+    pause, resume = agent.pause_keys, agent.resume_keys
+    if pause and resume and (pause.startswith(resume) or resume.startswith(pause)):
+        said = f"is {shown(resume)}, and pause_keys {shown(pause)}: one begins as the"
+        wrong.of(section, "resume_keys", f"{said} other does, so choose others")
+    if "*" in agent.menu and (pause or resume):
+        said = "has *, with which pause_keys and resume_keys begin: choose another key"
+        wrong.of(section, "menu", said)
     if "open_gate" in agent.tools and not config.gates:
         said = "has open_gate, which needs at least one section [gates.NAME]"
         wrong.of(section, "tools", said)

@@ -22,7 +22,8 @@ _LATE_END: Final = "an end that may still come"
 class Digits:
     """
     Of one call. A group ends with C{#} or with a pause; a key of the menu that would
-    begin a group is a choice instead, unless a tool waits for keys.
+    begin a group is a choice instead, unless a tool waits for keys. A code is a few
+    keys that nobody else gets; what was typed just before it is a group.
     """
 
     def __init__(
@@ -34,14 +35,18 @@ class Digits:
         pressed: Callable[[], None],
         typed: Callable[[str], None],
         chosen: Callable[[str], None],
+        codes: Collection[str] = (),
+        coded: Callable[[str], None] = lambda code: None,
     ) -> None:
         """
         @param pause: Seconds without a key that end a group.
         @param menu: Keys that are choices; which ones may change.
         @param pressed: Called for each key, before anything comes of it.
         @param typed: Called with each complete group, with the C{#} that ended it;
-            empty: a tool has got it.
+            empty: a tool has got it, or it was a code.
         @param chosen: Called with each choice.
+        @param codes: Keys that are one together; none begins with another.
+        @param coded: Called with each code.
         """
         self._timers = timers
         self._pause = pause
@@ -49,9 +54,14 @@ class Digits:
         self._pressed = pressed
         self._typed = typed
         self._chosen = chosen
+        self._codes = tuple(codes)
+        self._coded = coded
         self._keys = ""
         self._most = MOST
+        self._patience = 0.0
+        """Seconds for the first key."""
         self._within = 0.0
+        """The same, until the agent has asked for it."""
         self._awaited: Deferred[str] | None = None
 
     @property
@@ -70,7 +80,10 @@ class Digits:
             self._chosen(key)
             return
         self._keys += key
-        if key == END or len(self._keys) >= self._most:
+        code = next(filter(self._keys.endswith, self._codes), "")
+        if code:
+            self._take(code)
+        elif key == END or len(self._keys) >= self._most:
             self._end()
         else:
             self._timers.start(_PAUSE, self._pause, self._end)
@@ -86,7 +99,8 @@ class Digits:
         """
         self._give()
         self._awaited = awaited = Deferred[str]()
-        self._most, self._within = min(most, MOST), within
+        self._most, self._patience = min(most, MOST), within
+        self._within = within
         if not self._keys:
             self._timers.start(_FIRST_KEY, within, self._give)
         elif len(self._keys) >= self._most:
@@ -104,6 +118,16 @@ class Digits:
         self._keys = ""
         self._timers.cancel(_PAUSE, _LATE_END)
         self._give()
+
+    def _take(self, code: str) -> None:
+        self._keys = self._keys.removesuffix(code)
+        self._timers.cancel(_PAUSE)
+        if self._keys:
+            self._end()
+        elif self._awaited is not None:
+            self._timers.start(_FIRST_KEY, self._patience, self._give)
+        self._typed("")
+        self._coded(code)
 
     def _end(self) -> None:
         keys, self._keys = self._keys, ""

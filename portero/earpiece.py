@@ -86,6 +86,7 @@ class Earpiece:
     @guarded
     def caller_started(self, item: str = "") -> None:
         self._tally.caller_turns += 1
+        self._watch.discretion.begins("user", item)
         self._watch.tell("caller", speaking=True, item=item)
         if self._is_live:
             self._talk.caller_started(item)

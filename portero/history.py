@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from portero.interfaces import Said
@@ -18,11 +19,14 @@ class History:
         self._said: deque[tuple[str, Said]] = deque(maxlen=MOST_SAID)
         self._cut: dict[str, float] = {}
 
-    def add(self, role: str, text: str, item: str = "") -> None:
-        """@param item: The item it belongs to, so that L{cut} finds it."""
+    def add(self, role: str, text: str, item: str = "", private: bool = False) -> None:
+        """
+        @param item: The item it belongs to, so that L{cut} finds it.
+        @param private: As L{Said} has it.
+        """
         text = _heard(text, self._cut.pop(item, 1.0))
         if text:
-            self._said.append((item, Said(role, text)))
+            self._said.append((item, Said(role, text, private)))
 
     def cut(self, item: str, share: float) -> tuple[str, str]:
         """
@@ -35,7 +39,7 @@ class History:
             if name == item:
                 text = _heard(said.text, share)
                 if text:
-                    self._said[index] = (name, Said(said.role, text))
+                    self._said[index] = (name, replace(said, text=text))
                 else:
                     del self._said[index]
                 return said.text, text

@@ -82,6 +82,9 @@ HAPPENINGS: Final[Mapping[str, str]] = {
     "writing down what the caller said",
     "operator": "who, did, target: somebody steered the call; did is say, transfer or "
     "hang_up, target the name of where to",
+    "recording": "did, by, who: its recording was paused, or resumed; by is agent, "
+    "caller or operator, who that one's name. Until it is resumed, no text of what is "
+    "said comes, and taps get silence",
     "error": "reason: something went wrong in portero",
 }
 """What happens in a call, with the data that comes along."""
@@ -106,6 +109,8 @@ class Said:
     role: str
     """C{user} (the caller), C{assistant} (the agent) or C{system}."""
     text: str
+    private: bool = False
+    """For the two sides alone: it was said while the recording was paused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +263,9 @@ class ILeg(Interface):
 
     def untap(tap: Any) -> None:
         """No more for this one, if it got anything."""
+
+    def keep_private(private: bool) -> None:
+        """Whether from now on taps get silence in place of both sides."""
 
     def be_captured(capture: Any) -> LegMake:
         """
@@ -563,6 +571,12 @@ class IOperatedCall(Interface):
         @param name: Of that, for people.
         """
 
+    def pause_recording(paused: bool, who: str) -> bool:
+        """
+        Let nobody hear or read what is said from now on but the two sides; or end that.
+        Also when it is so already. It ends with the call at the latest.
+        """
+
     def dismiss(who: str) -> bool:
         """
         Hang up at once, in every state: what waits to be heard is dropped, and where
@@ -603,7 +617,10 @@ class ICallControl(Interface):
     caller_turns: int = Attribute("How often the caller spoke up, or pressed a key.")
 
     def said() -> tuple[Said, ...]:
-        """What was said so far, oldest first, as far as it was written down."""
+        """
+        What was said so far, oldest first, as far as it was written down, and without
+        the words that are private.
+        """
 
     def seconds() -> float:
         """How long it lasts so far; or did, when it is over."""
@@ -633,6 +650,13 @@ class ICallControl(Interface):
         @param within: Seconds for the first key, from the end of what the agent says.
         @return: A Deferred of the keys without C{#}; empty: none came in time, or the
             call is ending. It never fails.
+        """
+
+    def pause_recording(paused: bool) -> bool:
+        """
+        As L{IOperatedCall.pause_recording}, by the agent.
+
+        @return: C{False}: the call is over.
         """
 
     def cancel_transfer() -> bool:

@@ -89,6 +89,8 @@ class Line:
         self._direct: Any = None
         """The same, if it is plain TCP."""
         self._taps: Taps | None = None
+        self._private = False
+        """Nothing of what is said is for the taps."""
         self._capture: ILegCapture | None = None
         self._over = ""
         """Why it ended."""
@@ -232,7 +234,7 @@ class Line:
         if filling:
             self._fill(filling)
         if self._taps is not None:
-            self._taps.heard(pcm, rate)
+            self._taps.heard(bytes(len(pcm)) if self._private else pcm, rate)
         if self._events is not None:
             self._events.caller_audio(pcm)
 
@@ -310,7 +312,8 @@ class Line:
                 self._events.played_out(item)
 
     def _give_taps(self, taps: Taps, frame: bytes) -> None:
-        taps.sent(frame, self._media.skipped(self))
+        shown = bytes(len(frame)) if self._private else frame
+        taps.sent(shown, self._media.skipped(self))
         if not taps:
             self._taps = None
 
@@ -366,6 +369,9 @@ class Line:
             self._taps.remove(tap)
             if not self._taps:
                 self._taps = None
+
+    def keep_private(self, private: bool) -> None:
+        self._private = private
 
     def be_captured(self, capture: ILegCapture) -> LegMake:
         self._capture = capture

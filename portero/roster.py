@@ -353,6 +353,8 @@ class Roster:
                 silence=settings.silence,
                 longest=settings.longest_call,
                 menu=self._menu(settings),
+                pause_keys=settings.pause_keys,
+                resume_keys=settings.resume_keys,
                 digits_pause=settings.digits_pause,
                 warn_before_end=settings.warn_before_end,
                 interruption=settings.interruption,

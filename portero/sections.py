@@ -134,6 +134,12 @@ def _check_menu(menu: Mapping[str, str]) -> str:
     return ""
 
 
+def _check_code(keys: str) -> str:
+    if not keys or re.fullmatch(r"\*[0-9]{1,4}", keys, re.ASCII):
+        return ""
+    return 'must be * and 1 to 4 digits, for instance "*7"'
+
+
 def check_target(target: str) -> str:
     if target and not _TARGET.fullmatch(target):
         return (
@@ -483,8 +489,8 @@ class AgentSettings:
     tools: tuple[str, ...] = setting(
         ("hangup",),
         "What the agent may do: hangup, transfer, cancel_transfer, leave_voicemail, "
-        "send_dtmf, open_gate, send_email_summary, request_transcript, and any "
-        "[webhooks.NAME].",
+        "send_dtmf, open_gate, send_email_summary, request_transcript, "
+        "pause_recording, resume_recording, and any [webhooks.NAME].",
     )
     tool_within: float = setting(
         10.0, "The longest that a tool may take.", unit="s", least=1, most=120
@@ -555,6 +561,20 @@ class AgentSettings:
         "With record or capture: how callers come to know: announced: they are told "
         "before; asked: they are asked before; agreement: it is agreed in writing.",
         choices=("", "announced", "asked", "agreement"),
+    )
+    pause_keys: str = setting(
+        "",
+        "Keys with which the caller pauses the recording, of sound and of words, for "
+        "instance before the number of a card; empty: none.",
+        check=_check_code,
+        example="*7",
+    )
+    resume_keys: str = setting(
+        "",
+        "Keys with which it goes on; else it does when the agent (resume_recording) or "
+        "an operator has it go on.",
+        check=_check_code,
+        example="*8",
     )
     max_calls: int = setting(
         0, "Of this agent at once; 0: only [listen] max_calls.", least=0, most=10000

@@ -12,6 +12,7 @@ from portero.callstate import Event, State
 from portero.departure import Departure
 from portero.facts import harmless
 from portero.guard import guarded
+from portero.privacy import Privacy
 from portero.talk import Talk
 from portero.watching import Watch
 
@@ -34,6 +35,7 @@ class Switchboard:
         departure: Departure,
         talk: Talk,
         watch: Watch,
+        privacy: Privacy,
         *,
         state: Callable[[], State],
         tell: Callable[[str, str], None],
@@ -49,6 +51,7 @@ class Switchboard:
         self._departure = departure
         self._talk = talk
         self._watch = watch
+        self._privacy = privacy
         self._state = state
         self._tell = tell
         self._post = post
@@ -71,6 +74,9 @@ class Switchboard:
             self._have_told(HANDED_OVER.format(target=name))
         self._post(Event.TRANSFER_ASKED)
         return True
+
+    def pause_recording(self, paused: bool, who: str) -> bool:
+        return self._privacy.pause(paused, "operator", who)
 
     def dismiss(self, who: str) -> bool:
         if self._state() in (State.IDENTIFYING, State.ENDED):

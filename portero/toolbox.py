@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from portero import arguments as checked
+from portero.discretion import TOOL
 from portero.interfaces import ICallControl, ITool
 from portero.watching import Watch
 
@@ -42,7 +43,7 @@ class Toolbox:
 
     Each use is one line of the log, in the namespace C{portero.audit}: when it is over,
     with who asked for what, and what came of it. Arguments that a tool names in an
-    attribute C{private} are left out.
+    attribute C{private} are left out, and all of them while the recording is paused.
     """
 
     log = Logger()
@@ -75,7 +76,7 @@ class Toolbox:
         """
         began, number = self._clock.seconds(), next(self._count)
         self._running[call.call_id] += 1
-        if watch:
+        if watch is not None:
             watch.tell(
                 "tool_began",
                 tool=number,
@@ -137,7 +138,8 @@ class Toolbox:
         # What a tool found is the caller's business, why it refused the operator's.
         refused = value.lower().startswith((ERROR, NOT_YET))
         ms = round((self._clock.seconds() - began) * 1000)
-        if watch:
+        private = watch is not None and watch.discretion.hides(TOOL, number)
+        if watch is not None:
             watch.tell(
                 "tool_ended",
                 tool=number,
@@ -151,7 +153,8 @@ class Toolbox:
             key: discreet(value) if isinstance(value, str) else value
             for key, value in arguments.items()
         }
-        result = "answered" if value else "done"
+        shown = discreet(self._shown(name, given))
+        result = _outcome(discreet(value), refused, private)
         _AUDIT.info(
             "call {call_id}: agent {agent}{caller}: {tool}({arguments}): {result}, "
             "{ms} ms",
@@ -159,8 +162,8 @@ class Toolbox:
             agent=call.agent,
             caller=call.facts.caller_in_short,
             tool=_name(name),
-            arguments=discreet(self._shown(name, given)),
-            result=_words(discreet(value)) if refused else result,
+            arguments="..." if private and arguments else shown,
+            result=result,
             ms=ms,
         )
         return value
@@ -181,6 +184,13 @@ class Toolbox:
 def _name(name: str) -> str:
     """@return: As the model gave it, fit for a line."""
     return checked.shown(name, 40)[1:-1]
+
+
+def _outcome(answer: str, refused: bool, private: bool) -> str:
+    """@return: In words, for the log."""
+    if refused:
+        return "refused" if private else _words(answer)
+    return "answered" if answer else "done"
 
 
 def _words(answer: str, ascii: bool = True) -> str:

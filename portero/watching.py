@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from portero.discretion import Discretion
 from portero.interfaces import Happening, IObserver, IWatchedCall, LegFigures
 from portero.record import Record
 
@@ -70,6 +71,8 @@ class Watch:
     """Over one call, which begins now."""
 
     def __init__(self, call_id: str, watchers: Watchers, clock: IReactorTime) -> None:
+        self.discretion = Discretion()
+        """What of it is told nobody."""
         self._call_id = call_id
         self._watchers = watchers
         self._clock = clock
@@ -91,9 +94,10 @@ class Watch:
         @param kind: One of L{portero.interfaces.HAPPENINGS}.
         @param data: As that says; plain values, as JSON has them.
         """
-        if self:
+        told = self.discretion.told(kind, data)
+        if self and told is not None:
             at = self._clock.seconds() - self._origin
-            happening = Happening(self._call_id, kind, round(at, 3), data)
+            happening = Happening(self._call_id, kind, round(at, 3), told)
             self._watchers.tell(lambda observer: observer.call_event(happening))
 
     def ended(self, record: Record, figures: LegFigures) -> None:

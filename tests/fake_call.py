@@ -134,6 +134,9 @@ class FakeLeg(Recorder):
     def untap(self, tap: IAudioTap) -> None:
         self.tell("untap", tap)
 
+    def keep_private(self, private: bool) -> None:
+        self.tell("keep_private", private)
+
     def be_captured(self, capture: ILegCapture) -> LegMake:
         self.tell("be_captured", capture)
         return LegMake(self.agent_rate)
@@ -291,7 +294,7 @@ class FakeControl(Recorder):
 
     @ivar heard: What L{play} answers.
     @ivar digits: What L{collect_digits} answers, one after the other; then nothing.
-    @ivar takes: What L{transfer} and L{cancel_transfer} answer.
+    @ivar takes: What L{transfer}, L{cancel_transfer}, L{pause_recording} answer.
     """
 
     def __init__(self, call_id: str = "call-1", facts: Facts = NOBODY) -> None:
@@ -324,6 +327,10 @@ class FakeControl(Recorder):
     def collect_digits(self, most: int, within: float) -> Deferred[str]:
         self.tell("collect_digits", most, within)
         return succeed(self.digits.pop(0) if self.digits else "")
+
+    def pause_recording(self, paused: bool) -> bool:
+        self.tell("pause_recording", paused)
+        return self.takes
 
     def inform(self, text: str) -> None:
         self.tell("inform", text)

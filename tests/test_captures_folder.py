@@ -139,6 +139,26 @@ class CapturesTests(FolderCase):
         case.hang_up()
         self.assertTrue(case.ended)
 
+    def test_a_pause_of_the_recording_ends_it(self) -> None:
+        case = self.begin()
+        case.go_on(1.0)
+        self.assertTrue(case.call.pause_recording(True, "ana"))
+        before = self.content()
+        found, missing = self.kept()
+        self.assertEqual(missing, "")
+        kind, _, data = found[-1].value()
+        self.assertEqual((found[-1].kind, kind), (Kind.HAPPENED, "recording"))
+        self.assertEqual(data, {"did": "paused", "by": "operator", "who": "ana"})
+        case.call.dtmf("4")
+        case.go_on(2.0)
+        case.call.pause_recording(False, "ana")
+        case.go_on(2.0)
+        case.hang_up()
+        self.assertTrue(case.ended)
+        self.assertEqual(self.content(), before)
+        again = replay(before)
+        self.assertTrue(again.same, again)
+
     def test_what_is_old_is_deleted(self) -> None:
         self.path.mkdir()
         names = ["20261119T235959Z-a.capture", "20261120T000000Z-b.capture", "mine"]

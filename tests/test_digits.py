@@ -26,6 +26,7 @@ class DigitsTests(SynchronousTestCase):
         self.clock = Clock()
         self.told: list[str] = []
         self.chosen: list[str] = []
+        self.coded: list[str] = []
         self.keys = 0
         self.digits = Digits(
             Timers(self.clock, lambda: None),
@@ -34,6 +35,8 @@ class DigitsTests(SynchronousTestCase):
             pressed=self.pressed,
             typed=self.told.append,
             chosen=self.chosen.append,
+            codes=("*7", "*81"),
+            coded=self.coded.append,
         )
 
     def pressed(self) -> None:
@@ -84,6 +87,34 @@ class DigitsTests(SynchronousTestCase):
         self.assertEqual((self.chosen, self.told), (["0"], ["109#"]))
         self.type("9")
         self.assertEqual(self.chosen, ["0", "9"])
+
+    def test_a_code_is_taken_at_once_and_told_to_nobody_else(self) -> None:
+        self.type("*7", every=0.0)
+        self.assertEqual((self.coded, self.told), (["*7"], [""]))
+        self.type("*81")
+        self.assertEqual((self.coded, self.told), (["*7", "*81"], ["", ""]))
+        self.assertEqual((self.keys, self.clock.getDelayedCalls()), (5, []))
+
+    def test_what_was_typed_before_a_code_is_a_group(self) -> None:
+        self.type("1234*7")
+        self.assertEqual((self.coded, self.told), (["*7"], ["1234", ""]))
+        self.type("*6#")
+        self.assertEqual((self.coded, self.told[2:]), (["*7"], ["*6#"]))
+
+    def test_a_tool_that_collects_keys_gets_no_code(self) -> None:
+        found = self.collect(within=20.0)
+        self.type("*7")
+        self.clock.advance(19.0)
+        self.assertEqual((self.coded, found), (["*7"], []))
+        self.type("12#")
+        self.assertEqual(found, ["12"])
+        found = self.collect(within=20.0)
+        self.type("12*7")
+        self.assertEqual((self.coded, found), (["*7", "*7"], ["12"]))
+        found = self.collect(within=20.0)
+        self.type("*7")
+        self.clock.advance(20.0)
+        self.assertEqual(found, [""])
 
     def test_what_a_tool_collects_is_told_to_nobody_else(self) -> None:
         found = self.collect()

@@ -18,7 +18,7 @@ PURE = {
     *("webhooks.parameters", "webhooks.request_text", "webhooks.answers"),
     "webhooks.repeats",
     *("webhooks.check", "web_sections", "web.passwords"),
-    *("web.schemas", "web.transcript", "web.meter"),
+    *("web.schemas", "web.transcript", "web.meter", "discretion"),
     *("histogram", "record_sections", "records.past", "records.rows"),
     *("records.verdict", "records.verdict_sound", "records.tape", "acoustics", "echo"),
     *("records.words", "records.numbers", "records.naming"),
@@ -33,7 +33,7 @@ PURE = {
 LEAVES = {"transports", "providers", "tools"}
 CALL = {
     *("call", "allowance", "departure", "errands", "journal", "control", "earpiece"),
-    *("switchboard", "talk", "agent", "watching"),
+    *("switchboard", "talk", "agent", "watching", "privacy"),
 }
 LEG = {"line", "taps", "playout", "pacing"}
 """What legs have in common."""

@@ -363,6 +363,39 @@ class AlignmentTests(TapCase):
         stream = b"".join(self.events.audio)
         self.assertEqual(late.caller[0], stream[320 * first :][:320])
 
+    def test_what_is_private_is_silence_on_both_sides_and_as_long(self) -> None:
+        """To the very frame, although taps get it later."""
+        loud = b"\x01\x10" * 160
+        self.leg.play("agent", loud * 60)
+        left: list[int] = []
+        for n in range(60):
+            if n in (20, 40):
+                self.leg.keep_private(n == 20)
+                left.append(self.leg.figures().frames_sent)
+            self.leg.hear(loud, 8000)
+            self.pass_time(PTIME)
+        self.leg.hang_up()
+        begins, ends = left
+        for side, silent in (
+            (self.tap.caller, range(20, 40)),
+            (self.tap.agent, range(begins, ends)),
+        ):
+            found = [n for n in range(10, 50) if not any(side[n])]
+            self.assertEqual(found, [*silent])
+        self.assertEqual(len(self.tap.caller), len(self.tap.agent))
+
+    def test_who_comes_while_it_is_private_gets_silence_too(self) -> None:
+        self.leg.keep_private(True)
+        late = FakeTap()
+        self.leg.tap(late)
+        for _ in range(20):
+            self.leg.hear(b"\x01\x10" * 160, 8000)
+            self.pass_time(PTIME)
+        self.leg.hang_up()
+        self.assertFalse(any(map(any, late.caller)))
+        self.assertGreater(len(late.caller), 15)
+        self.assertEqual(self.events.audio[-1], b"\x01\x10" * 160)
+
     def test_without_a_tap_nothing_is_kept(self) -> None:
         self.leg.untap(self.tap)
         self.assertIsNone(self.leg._taps)

@@ -22,6 +22,7 @@ from portero.observers.recording import (
     MOST_WAITING,
     PIECE,
     STOP_WITHIN,
+    TOGETHER,
     Recordings,
 )
 from portero.records import tape
@@ -99,6 +100,11 @@ class RecordingCase(SynchronousTestCase):
     def end(self, call: TappedCall) -> None:
         self.recordings.call_ended(record(call.call_id), LegFigures())
 
+    def talk(self, call: TappedCall, frames: int) -> None:
+        for start in range(0, frames, PIECE):
+            call.talk(min(PIECE, frames - start))
+            self.clock.advance(TOGETHER)
+
     def frames(self, name: str = NAME) -> int:
         """@return: So many can be played."""
         with wave.open(str(self.folder / name), "rb") as file:
@@ -119,14 +125,14 @@ class RecordingTests(RecordingCase):
 
     def test_a_call_is_recorded_from_its_beginning_to_its_end(self) -> None:
         call = self.begin()
-        call.talk(PIECE * 2 + 7)
+        self.talk(call, PIECE * 2 + 7)
         self.end(call)
         self.assertEqual(self.frames(), PIECE * 2 + 7)
         self.assertEqual(self.recordings.name_of(ID), NAME)
 
     def test_it_can_be_played_while_it_goes_on(self) -> None:
         call = self.begin()
-        call.talk(PIECE * 2 + 7)
+        self.talk(call, PIECE * 2 + 7)
         self.assertEqual(self.frames(), PIECE * 2)
 
     def test_only_agents_that_say_so_are_recorded(self) -> None:
@@ -139,7 +145,7 @@ class RecordingTests(RecordingCase):
 
     def test_the_folder_is_the_owners_alone(self) -> None:
         call = self.begin()
-        call.talk(PIECE)
+        self.talk(call, PIECE)
         self.assertEqual(os.stat(self.folder).st_mode & 0o777, 0o700)
         self.assertEqual(os.stat(self.folder / NAME).st_mode & 0o777, 0o600)
 
@@ -159,14 +165,14 @@ class RecordingTests(RecordingCase):
 class TroubleTests(RecordingCase):
     def test_a_disk_that_fails_ends_the_recording_and_not_the_call(self) -> None:
         call = self.begin()
-        call.talk(PIECE)
+        self.talk(call, PIECE)
         real = os.pwrite
 
         def full(*arguments: Any) -> int:
             raise OSError(28, "No space left on device")
 
         self.patch(os, "pwrite", full)
-        (said,) = self.told(lambda: call.talk(PIECE * 3))
+        (said,) = self.told(lambda: self.talk(call, PIECE * 3))
         self.assertIn("its recording ends here, and the call goes on", said)
         self.assertIn("No space left on device", said)
         self.assertIn(NAME, said)
@@ -179,14 +185,14 @@ class TroubleTests(RecordingCase):
     def test_a_folder_that_cannot_be_made(self) -> None:
         self.folder.write_text("I am a file")
         call = self.begin()
-        (said,) = self.told(lambda: call.talk(PIECE))
+        (said,) = self.told(lambda: self.talk(call, PIECE))
         self.assertIn("[records] recordings", said)
         self.assertEqual(self.told(lambda: self.end(call)), [])
 
     def test_a_file_that_can_hold_no_more(self) -> None:
         self.patch(tape, "LARGEST", PIECE * 640)
         call = self.begin()
-        (said,) = self.told(lambda: call.talk(PIECE * 3))
+        (said,) = self.told(lambda: self.talk(call, PIECE * 3))
         self.assertIn("a WAV file can hold no more", said)
         self.end(call)
         self.assertEqual(self.frames(), PIECE)
@@ -194,9 +200,9 @@ class TroubleTests(RecordingCase):
     def test_a_disk_that_hangs_takes_bounded_memory(self) -> None:
         call = self.begin()
         self.disk.hangs = []
-        said = self.told(lambda: call.talk(PIECE * (MOST_WAITING + 5)))
+        said = self.told(lambda: self.talk(call, PIECE * (MOST_WAITING + 5)))
         self.assertEqual(len(said), 1)
-        self.assertIn("30 s of it wait for the disk already", said[0])
+        self.assertIn("25 s of it wait for the disk already", said[0])
         self.assertEqual(call.taps, [])
         self.end(call)
         self.disk.go_on()
@@ -205,7 +211,7 @@ class TroubleTests(RecordingCase):
     def test_what_waited_for_the_disk_is_written_in_its_order(self) -> None:
         call = self.begin()
         self.disk.hangs = []
-        call.talk(PIECE * 5 + 3)
+        self.talk(call, PIECE * 5 + 3)
         self.end(call)
         self.disk.go_on()
         self.assertEqual(self.frames(), PIECE * 5 + 3)
@@ -213,18 +219,81 @@ class TroubleTests(RecordingCase):
     def test_a_mistake_of_ours_ends_one_recording_only(self) -> None:
         broken, whole = self.begin(), self.begin("another")
         broken.taps[0].frame(b"odd", 8000, b"odd", 0)
-        broken.talk(PIECE)
-        whole.talk(PIECE)
+        self.talk(broken, PIECE)
+        self.talk(whole, PIECE)
         self.assertEqual(len(self.flushLoggedErrors()), 1)
         self.end(broken)
         self.end(whole)
         self.assertEqual(self.frames("20261121T100000Z-another.wav"), PIECE)
 
+    def test_after_what_was_lost_nothing_is_written(self) -> None:
+        """It would be where that was. The disk is told before the calls are."""
+        call = self.begin()
+        self.talk(call, PIECE)
+        self.disk.hangs = []
+        self.talk(call, PIECE * 3)
+        real, left = os.pwrite, [OSError(28, "No space left on device")]
+
+        def once(*arguments: Any) -> int:
+            if left:
+                raise left.pop()
+            return real(*arguments)
+
+        self.patch(os, "pwrite", once)
+        (said,) = self.told(self.disk.go_on)
+        self.assertIn("No space left", said)
+        self.end(call)
+        self.assertEqual((self.frames(), left), (PIECE, []))
+
+
+class TogetherTests(RecordingCase):
+    def test_pieces_of_several_calls_are_one_task(self) -> None:
+        calls = [self.begin(f"call-{n}") for n in range(5)]
+        self.disk.hangs = []
+        for call in calls:
+            call.talk(PIECE)
+            self.clock.advance(TOGETHER / 10)
+        self.assertEqual(self.disk.hangs, [])
+        self.clock.advance(TOGETHER)
+        self.assertEqual(len(self.disk.hangs), 1)
+        self.disk.go_on()
+        for n in range(5):
+            self.assertEqual(self.frames(f"20261121T100000Z-call-{n}.wav"), PIECE)
+
+    def test_what_fails_of_one_ends_no_other(self) -> None:
+        calls = [self.begin(f"call-{n}") for n in range(3)]
+        real = os.pwrite
+
+        def full(file: int, data: bytes, at: int) -> int:
+            if "call-1" in os.readlink(f"/proc/self/fd/{file}"):
+                raise OSError(28, "No space left on device")
+            return real(file, data, at)
+
+        self.patch(os, "pwrite", full)
+        for call in calls:
+            call.talk(PIECE)
+        (said,) = self.told(lambda: self.clock.advance(TOGETHER))
+        self.assertIn("call call-1: ", said)
+        self.assertEqual([len(call.taps) for call in calls], [1, 0, 1])
+        for call in calls:
+            self.talk(call, PIECE)
+            self.end(call)
+        for n in (0, 2):
+            self.assertEqual(self.frames(f"20261121T100000Z-call-{n}.wav"), 2 * PIECE)
+
+    def test_a_call_that_ends_is_written_once(self) -> None:
+        call = self.begin()
+        call.talk(PIECE + 3)
+        self.end(call)
+        self.clock.advance(TOGETHER)
+        self.assertEqual(self.frames(), PIECE + 3)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
 
 class StopTests(RecordingCase):
     def test_a_stop_waits_for_what_is_being_written(self) -> None:
         call = self.begin()
-        call.talk(5)
+        self.talk(call, 5)
         self.disk.hangs = []
         self.end(call)
         stopped = self.recordings.stopService()
@@ -236,7 +305,7 @@ class StopTests(RecordingCase):
 
     def test_but_not_for_ever(self) -> None:
         call = self.begin()
-        call.talk(5)
+        self.talk(call, 5)
         self.disk.hangs = []
         self.end(call)
         stopped = self.recordings.stopService()

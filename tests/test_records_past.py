@@ -11,7 +11,7 @@ from tests.kept_calls import CALLER, TALK, happened, past
 
 AS_THEY_ARE = {
     *("state", "floor", "caller", "key", "sounding", "played_out", "cut", "turn"),
-    *("barge_in", "false_alarm", "service", "operator", "error"),
+    *("barge_in", "false_alarm", "service", "operator", "recording", "error"),
 }
 """Happenings without words, numbers or names of anybody."""
 

@@ -116,6 +116,16 @@ class SoundTests(TapeCase):
             away[23500:24500] = 0  # the change itself may click
             self.assertLess(away.max(), 40, (before, after))
 
+    def test_a_line_that_is_wideband_after_a_moment_has_a_file_that_is(self) -> None:
+        quiet = frames(bytes(640), 8000, bytes(640), 8000)
+        loud = frames(tone(24000, 440, 1), 24000, tone(24000, 6000, 1), 24000)
+        self.write(quiet + loud)
+        self.tape.close()
+        rate, both = read(self.path)
+        self.assertEqual((rate, len(both)), (24000, 960 + 24000))
+        middle = both[6000:18000, 1].astype(float)
+        self.assertGreater(np.sqrt(np.mean(middle**2)), 8000)
+
     def test_a_side_that_is_too_short_does_not_shift_what_follows(self) -> None:
         caller, agent = tone(8000, 440, 1), tone(8000, 700, 1)
         given = frames(caller, 8000, agent, 8000)

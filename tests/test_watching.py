@@ -253,6 +253,13 @@ def steered() -> Story:
     return story
 
 
+def discreet() -> Story:
+    story = Story().greeted()
+    story.call.control.pause_recording(True)
+    story.call.pause_recording(False, "Ana\nRuiz")
+    return story
+
+
 def crashed() -> Story:
     story = Story().speaking()
     story.service.breaks.add("interrupt")
@@ -376,6 +383,14 @@ SCENES: list[tuple[str, Scene, list[dict[str, Any]]]] = [
         "operator",
         steered,
         [by("Ana Ruiz", "say"), by("Ana", "transfer", "sales"), by("Ben", "hang_up")],
+    ),
+    (
+        "recording",
+        discreet,
+        [
+            {"did": "paused", "by": "agent", "who": ""},
+            {"did": "resumed", "by": "operator", "who": "Ana Ruiz"},
+        ],
     ),
     ("error", crashed, [{"reason": "internal error"}]),
 ]

@@ -388,6 +388,21 @@ class ActionTests(ApiCase):
         problem, _ = self.did("hang_up", {}, expect=404)
         self.detail(problem, "any more")
 
+    def test_the_recording_is_paused_and_goes_on(self) -> None:
+        for paused, what in (
+            (True, "pause the recording"),
+            (False, "go on with the recording"),
+        ):
+            _, audit = self.did("recording", {"paused": paused})
+            self.assertEqual(audit, [f"call {ID}: operator axel: {what}: done"])
+        happened = self.get(f"/calls/{ID}", READER)["happened"]
+        told = [one for one in happened if one["kind"] == "recording"]
+        self.assertEqual([one["did"] for one in told], ["paused", "resumed"])
+        self.assertEqual(
+            {(one["by"], one["who"]) for one in told}, {("operator", "axel")}
+        )
+        self.assertEqual(self.leg.of("keep_private"), [(True,), (False,)])
+
     def test_a_call_that_is_ending_is_409(self) -> None:
         self.acted.stop()
         self.assertIs(self.acted.state, State.DRAINING)
@@ -526,6 +541,12 @@ class RecordingTests(ApiCase):
         status, fields, body = self.fetch(f"Range: bytes={len(self.wav)}-")
         self.assertEqual((status, json.loads(body)["status"]), (416, 416))
         self.assertEqual(fields["content-range"], f"bytes */{len(self.wav)}")
+
+    def test_while_the_call_lasts_it_says_when_there_is_one(self) -> None:
+        self.call("live")
+        for path in ("recording.wav", "waveform"):
+            problem = self.get(f"/calls/live/{path}", expect=404)
+            self.detail(problem, "is under way", "when it is over", "/listen")
 
     def test_its_waveform(self) -> None:
         found = self.get(f"/calls/{ID}/waveform")

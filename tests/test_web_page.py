@@ -316,6 +316,7 @@ class TextTests(SynchronousTestCase):
         words |= {f"floor.{floor.value.split(',')[0]}" for floor in Floor}
         words |= {f"outcome.{outcome.value}" for outcome in Outcome}
         words |= {f"mark.{did}" for did in ("say", "transfer", "hang_up")}
+        words |= {"mark.paused", "mark.resumed"}
         self.assertEqual(words - set(self.english), set())
 
     def test_all_that_can_happen_is_shown(self) -> None:

@@ -58,6 +58,10 @@ class CapturedCall(Call):
         self._act("hand_over", target, name, who)
         return super().hand_over(target, name, who)
 
+    def pause_recording(self, paused: bool, who: str) -> bool:
+        self._act("pause_recording" if paused else "resume_recording", who)
+        return super().pause_recording(paused, who)
+
     def dismiss(self, who: str) -> bool:
         self._act("dismiss", who)
         return super().dismiss(who)

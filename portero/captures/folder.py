@@ -120,8 +120,17 @@ class Captures(Service):
 
     def call_event(self, happening: Happening) -> None:
         found = self._open.get(happening.call_id)
-        if found is not None:
-            found[0].call_event(happening)
+        if found is None:
+            return
+        capture, spool = found
+        capture.call_event(happening)
+        if happening.kind == "recording" and happening.data["did"] == "paused":
+            # There is no part of it that would not say what must not be kept.
+            self._end(spool)
+            self.log.info(
+                "call {call_id}: its capture ends here: its recording is paused",
+                call_id=happening.call_id,
+            )
 
     def call_ended(self, record: Record, figures: LegFigures) -> None:
         found = self._open.pop(record.call_id, None)
@@ -129,6 +138,10 @@ class Captures(Service):
             return
         capture, spool = found
         capture.call_ended(record, figures)
+        self._end(spool)
+
+    def _end(self, spool: Spool) -> None:
+        """It may have ended before."""
         closing = spool.close()
         self._closing.add(closing)
         closing.addBoth(lambda _: self._closing.discard(closing))

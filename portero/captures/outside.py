@@ -188,6 +188,10 @@ class CapturedControl:
         self._use.did("collect_digits", most, within)
         return self._call.collect_digits(most, within)
 
+    def pause_recording(self, paused: bool) -> bool:
+        self._use.did("pause_recording", paused)
+        return self._call.pause_recording(paused)
+
     def cancel_transfer(self) -> bool:
         self._use.did("cancel_transfer")
         return self._call.cancel_transfer()

@@ -25,6 +25,7 @@ _STEPS: Final[Mapping[str, tuple[type | tuple[type, ...], ...]]] = {
     "play": (str, int, str),
     "inform": (str,),
     "collect_digits": (int, (int, float)),
+    "pause_recording": (bool,),
     "cancel_transfer": (),
     "transfer": (str, str),
     "end_after_speech": (str,),

@@ -38,7 +38,10 @@ OVER: Final = "the captured call was over"
 ALIKE: Final = 0.002
 """Seconds: a timer set for so much before another may be the same one."""
 ROUNDING: Final = 1e-6
-_ACTS: Final = {"stop": 0, "whisper": 2, "hand_over": 3, "dismiss": 1}
+_ACTS: Final = {
+    **{"stop": 0, "whisper": 2, "hand_over": 3, "dismiss": 1},
+    **{"pause_recording": 1, "resume_recording": 1},
+}
 """How many texts each takes."""
 
 
@@ -192,4 +195,7 @@ def _act(call: Call, entry: Entry) -> None:
     if name not in _ACTS:
         raise entry.broken()
     _, *texts = entry.parts(*[str] * (1 + _ACTS[name]))
-    getattr(call, name)(*texts)
+    if name in ("pause_recording", "resume_recording"):
+        call.pause_recording(name == "pause_recording", *texts)
+    else:
+        getattr(call, name)(*texts)

@@ -78,7 +78,7 @@ def discreet(past: Past, *, keep_words: bool, whole_numbers: bool) -> Past:
     happened = past.happened
     if not keep_words:
         happened = tuple(
-            replace(each, data=_wordless(each.data)) if _is_tool(each.kind) else each
+            replace(each, data=wordless(each.data)) if _is_tool(each.kind) else each
             for each in happened
             if each.kind != "said"
         )
@@ -106,8 +106,11 @@ def _is_tool(kind: str) -> bool:
     return kind in ("tool_began", "tool_ended")
 
 
-def _wordless(data: Mapping[str, Any]) -> dict[str, Any]:
-    """@return: That a tool ran, and whether it did what it was asked."""
+def wordless(data: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    @param data: Of C{tool_began} or C{tool_ended}.
+    @return: That a tool ran, and whether it did what it was asked.
+    """
     kept = {**data}
     if "arguments" in kept:
         kept["arguments"] = ""

@@ -32,7 +32,7 @@ class Full(Exception):
 
 class Tape:
     """
-    Caller left, agent right, at the higher of the rates that they begin with.
+    Caller left, agent right, at the highest of the rates in what is written first.
 
     Each method waits for a disk; they are called one after another, in any thread.
     """
@@ -45,17 +45,23 @@ class Tape:
         self._caller = _Side(0)
         self._agent = _Side(0)
 
+    @property
+    def began(self) -> bool:
+        """There is a file."""
+        return bool(self._rate)
+
     def write(self, frames: Sequence[Frame]) -> None:
         """
         @param frames: What comes next.
         @raise OSError: It is not in the file, which has what was there before.
         @raise Full: The same.
         """
+        if frames and not self._rate:
+            # A wideband line may begin with a moment of silence at 8 kHz.
+            self._begin(max(max(one.caller_rate, one.agent_rate) for one in frames))
         for (caller_rate, agent_rate), alike in groupby(
             frames, lambda frame: (frame.caller_rate, frame.agent_rate)
         ):
-            if not self._rate:
-                self._begin(max(caller_rate, agent_rate))
             pieces = [*alike]
             agent = b"".join(frame.agent for frame in pieces)
             caller = b"".join(frame.caller for frame in pieces)

@@ -122,6 +122,24 @@ class Actions:
             ),
             Operation(
                 "POST",
+                "/calls/{id}/recording",
+                "pause_recording",
+                ACT,
+                "Pause the recording of a call, of its sound and its words; or go on "
+                "with it.",
+                self._pause_recording,
+                _DONE,
+                body={
+                    "type": "object",
+                    "properties": {"paused": {"type": "boolean"}},
+                    "required": ["paused"],
+                    "additionalProperties": False,
+                    "example": {"paused": True},
+                },
+                problems=_ENDING,
+            ),
+            Operation(
+                "POST",
                 "/drain",
                 "drain",
                 ACT,
@@ -166,6 +184,13 @@ class Actions:
 
     def _hang_up(self, asked: Asked) -> dict[str, Any]:
         return self._do(asked, "hang up", lambda call: call.dismiss(asked.who))
+
+    def _pause_recording(self, asked: Asked) -> dict[str, Any]:
+        paused: bool = asked.body["paused"]
+        what = "pause the recording" if paused else "go on with the recording"
+        return self._do(
+            asked, what, lambda call: call.pause_recording(paused, asked.who)
+        )
 
     def _do(
         self, asked: Asked, what: str, act: Callable[[IOperatedCall], bool]

@@ -37,6 +37,10 @@ NO_RECORDING: Final = (
     "this call has no recording here: it was not recorded (record of its agent), it "
     "was deleted (days of [records]), or it is on the host that answered the call"
 )
+UNDER_WAY: Final = (
+    "this call is under way: its recording can be had when it is over; to hear the "
+    "call now, GET /api/v1/calls/ID/listen"
+)
 
 _AUDIT: Final = Logger("portero.audit")
 """Not of the class, whose name would take the place of that one."""
@@ -236,5 +240,5 @@ class HistoryApi:
 
     async def _missing(self, call_id: str) -> Problem:
         """@return: Why there is nothing to hear."""
-        story = await self._archive.call(call_id)
-        return unknown(call_id) if story is None else Problem(404, NO_RECORDING)
+        story = await self._stories.of(call_id)
+        return Problem(404, UNDER_WAY if story["live"] else NO_RECORDING)

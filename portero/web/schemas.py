@@ -159,6 +159,11 @@ DATA: Final[Mapping[str, Mapping[str, Schema]]] = {
         "did": {"type": "string", "enum": ["say", "transfer", "hang_up"]},
         "target": said(TEXT, "The name of where to; or empty"),
     },
+    "recording": {
+        "did": {"type": "string", "enum": ["paused", "resumed"]},
+        "by": {"type": "string", "enum": ["agent", "caller", "operator"]},
+        "who": said(TEXT, "The operator's name; or empty"),
+    },
     "error": {"reason": TEXT},
 }
 """Of each kind of L{HAPPENINGS}: what it tells, by name."""

@@ -142,6 +142,14 @@ class Portero(Process):
         found: dict[str, Any] = json.loads(body)
         return found
 
+    def figures(self, call_id: str) -> dict[str, Any]:
+        """
+        @return: What was measured on the line of a call.
+        """
+        _, body = self.get(f"/api/v1/calls/{call_id}")
+        found: dict[str, Any] = json.loads(body)["figures"]
+        return found
+
     def wait_until_idle(self, seconds: float = 5.0) -> bool:
         """
         @return: Whether the last call was over in time.

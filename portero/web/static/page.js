@@ -414,7 +414,8 @@ const TOLD = {
   },
   state: (one) => `mark.${one.state}` in words && mark(one, one.state),
   service: (one) => mark(one, one.lost ? "lost" : "service"),
-  operator: (one) => mark(one),
+  operator: mark,
+  recording: mark,
   tool_began(one) {
     story.tool++;
     onStrip("tool", one.at);
