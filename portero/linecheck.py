@@ -29,6 +29,10 @@ PAUSE: Final = 0.3
 JITTER_BUFFER: Final = 0.06
 """Seconds a frame may be late and still be heard: a phone's usual jitter buffer."""
 
+UNDECIDED: Final = 3
+"""Frames at the end of a call that are late at most: what might have made up for them
+does not come any more."""
+
 BUSY_MS: Final = 5.0
 """Lateness of our own frames from which the machine's load spoils the figures."""
 
@@ -187,8 +191,9 @@ class LineCheck:
 
     Pacing: a frame is due where the audio before it ends. TCP loses nothing, so a late
     frame that the next ones make up for is late, but when all that follow are later by
-    20 ms or more, the sender left slots empty: these frames are missing. The grid's
-    phase is the median of all frames; a deviation is the distance from it.
+    20 ms or more, the sender left slots empty: these frames are missing. Of the last
+    L{UNDECIDED} that cannot be told, and they count as late. The grid's phase is the
+    median of all frames; a deviation is the distance from it.
 
     Barge-in tail: the caller begins to speak (first frame sent at or above
     L{SOUND_DBFS}) while the far side sounds; the tail ends with the far side's last
@@ -314,6 +319,7 @@ class LineCheck:
         behind = at - played
         # What no later frame makes up for is lost time.
         lost = np.minimum.accumulate(behind[::-1])[::-1]
+        lost[-UNDECIDED:] = lost[-UNDECIDED:][0]
         empty = np.rint((lost - lost[0]) / PTIME).astype(np.int64)
         due = played + empty * PTIME
         due += np.median(at - due)

@@ -89,6 +89,15 @@ class PacingTests(SynchronousTestCase):
         self.assertEqual(report.longest_gap_ms, 60)
         self.assertAlmostEqual(report.deviation_max_ms, 0.0, places=6)
 
+    def test_the_last_frames_are_late_at_most(self) -> None:
+        times = grid(100)
+        times[98] += 0.015
+        times[99] += 0.030
+        frames(self.line, times)
+        report = self.line.report(CONNECTED + 4, "")
+        self.assertEqual(report.missing, 0)
+        self.assertAlmostEqual(report.deviation_max_ms, 30.0)
+
     def test_a_sender_that_is_slow_misses_slots(self) -> None:
         frames(self.line, [n * 0.0204 for n in range(500)])
         self.assertEqual(self.line.report(CONNECTED + 11, "").missing, 10)
