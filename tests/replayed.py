@@ -7,7 +7,7 @@ from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from portero.captures.entries import Entry, read
+from portero.captures.entries import Entry, Kind, read
 from portero.replay import Replayed, replay
 
 FOLDER: Final = Path(__file__).parent / "captures"
@@ -21,6 +21,12 @@ def content(name: str) -> bytes:
 def entries(name: str) -> list[Entry]:
     """@return: What is in it."""
     return read(content(name)).entries
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the end of the call is in the file."""
+    found = read(path.read_bytes()).entries
+    return bool(found) and found[-1].kind is Kind.ENDED
 
 
 class ReplayTestCase(SynchronousTestCase):

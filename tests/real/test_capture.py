@@ -17,6 +17,7 @@ from tests.lab.phone import Phone
 from tests.lab.quality import noise_burst, pcm, tone
 from tests.lab.service import Models, Service
 from tests.real.case import RealTestCase
+from tests.replayed import is_whole
 
 SENTENCE: Any = ((0.1, 800),)
 SLOW: Any = ((0.9, 200), (0.6, 200), (0.5, 300))
@@ -62,7 +63,7 @@ class CaptureTests(RealTestCase):
         """@return: The file of the one call there was."""
         self.wait_until("portero has no call", lambda: not self.portero.calls())
         (path,) = self.folder.iterdir()
-        self.wait_until("the end of the file", lambda: _is_whole(path))
+        self.wait_until("the end of the file", lambda: is_whole(path))
         return path.read_bytes()
 
     def assert_same(self, content: bytes) -> tuple[list[Entry], Replayed]:
@@ -133,11 +134,6 @@ class CaptureTests(RealTestCase):
         entries, found = self.assert_same(path.read_bytes())
         self.assertNotEqual(entries[-1].kind, Kind.ENDED)
         self.assertGreater(found.seconds, heard - EVERY - SLACK)
-
-
-def _is_whole(path: Path) -> bool:
-    entries = read(path.read_bytes()).entries
-    return bool(entries) and entries[-1].kind is Kind.ENDED
 
 
 def _happened(entries: list[Entry], kind: str) -> list[Any]:

@@ -1,4 +1,7 @@
-"""Faults made on purpose, and C{portero why} names each of them; and nothing else."""
+"""
+Faults made on purpose, and C{portero why} names each of them, and nothing else; and a
+replay of each is the same call.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,17 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from portero import why
+from portero.replay import replay
 from tests.lab.phone import Phone
 from tests.lab.portero import Portero
 from tests.lab.quality import pcm, tone
 from tests.lab.recording import Sound
 from tests.real.case import RealTestCase
+from tests.replayed import is_whole
 
 OF_A_BUSY_MACHINE = {
     *("late", "stood_still", "uneven", "ran_dry", "held_back", "slow_to_connect"),
@@ -41,6 +47,10 @@ class Made:
 
 
 class WhyTests(RealTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.captures = Path(self.mktemp()).absolute()
+
     def test_every_fault_is_named_and_of_a_clean_call_nothing_is_said(self) -> None:
         """All calls go on at the same time."""
         words = self.speech()
@@ -74,6 +84,8 @@ class WhyTests(RealTestCase):
         self.assertEqual(found, right, json.dumps(said))
         if "echo_cut" in found:
             self.echo_is_right(figures["sound"])
+        differ = {name: self.differences(one) for name, one in made.items()}
+        self.assertEqual(differ, {name: [] for name in made})
 
     def echo_is_right(self, echo: dict[str, float]) -> None:
         self.assertLess(abs(echo["echo_db"] - ECHO_DB), 2)
@@ -97,10 +109,12 @@ class WhyTests(RealTestCase):
         phone.play(pcm(words) * 3)
 
     def keeping(self, service: Any) -> Portero:
-        """@return: One that keeps records."""
+        """@return: One that keeps records of its own, and captures."""
         records = os.path.abspath(self.mktemp())
         return self.own_portero(
-            service=service, config=f'[records]\nfile = "{records}"\n'
+            service=service,
+            config='[agent]\ncapture = true\nconsent = "agreement"\n'
+            f'[records]\nfile = "{records}"\ncaptures = "{self.captures}"\n',
         )
 
     def begin(self, portero: Portero, does: Does) -> Made:
@@ -137,3 +151,11 @@ class WhyTests(RealTestCase):
         self.wait_until("its record", known)
         found: dict[str, Any] = json.loads(said.getvalue())
         return found
+
+    def differences(self, made: Made) -> list[str]:
+        """@return: Of its replay, once its capture is whole."""
+        (path,) = self.captures.glob(f"*-{made.call_id}.capture")
+        self.wait_until("the end of its capture", lambda: is_whole(path))
+        found = replay(path.read_bytes()).comparison
+        self.assertGreater(found.frames, 50)
+        return [f"{one.captured} -> {one.replayed}" for one in found.differences]
