@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +12,15 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.testing import StringTransport
 
 from portero import __version__
-from portero.web.events import CALLS_A_TICK, EVERY, HOUSE_EVERY, MOST_VIEWERS, PING
+from portero.interfaces import LegFigures
+from portero.web.events import (
+    CALLS_A_TICK,
+    CALLS_A_TURN,
+    EVERY,
+    HOUSE_EVERY,
+    MOST_VIEWERS,
+    PING,
+)
 from portero.web.stream import MOST_WAITING
 from tests.api_case import GONE, LISTENER, READER, ApiCase
 from tests.test_reception import ID
@@ -151,6 +161,53 @@ class HouseViewTests(EventsCase):
             self.call(str(n))
         self.ticks(SECOND)
         self.assertEqual(len(viewer.of("levels")), SECOND // 2)
+
+    def test_of_many_calls_some_are_looked_at_in_a_turn_of_the_reactor(self) -> None:
+        done: list[str] = []
+
+        def watched(figures: Callable[[], LegFigures]) -> LegFigures:
+            done.append("look")
+            return figures()
+
+        def something_else() -> None:
+            done.append("frame")
+            if done.count("frame") < 20:
+                self.clock.callLater(0, something_else)
+
+        viewer = self.view()
+        for n in range(3 * CALLS_A_TURN):
+            leg: Any = self.call(str(n))[0]
+            leg.figures = partial(watched, leg.figures)
+        self.ticks(SECOND - 1)
+        viewer.read()
+        done.clear()
+        self.clock.callLater(EVERY, something_else)
+        self.ticks(2)
+        self.assertEqual(done.count("look"), 3 * CALLS_A_TURN)
+        at_once = "".join(word[0] for word in done).split("f")
+        self.assertEqual(max(map(len, at_once)), CALLS_A_TURN)
+        self.assertEqual(len(viewer.of("calls")[-1]["calls"]), 3 * CALLS_A_TURN)
+
+    def test_who_ends_while_others_are_looked_at_is_told_of_no_more(self) -> None:
+        viewer = self.view()
+        legs = [self.call(str(n))[0] for n in range(3 * CALLS_A_TURN)]
+        self.ticks(2)
+        viewer.read()
+        legs[0].drop()
+        self.clock.pump([0] * 20)
+        for told in viewer.of("levels"):
+            self.assertNotIn("0", told)
+            self.assertIn("1", told)
+
+    def test_whose_viewers_leave_while_it_looks_tells_nobody(self) -> None:
+        viewer = self.view()
+        for n in range(3 * CALLS_A_TURN):
+            self.call(str(n))
+        self.ticks(2)
+        viewer.leave()
+        self.clock.pump([0] * 20)
+        self.assertEqual(self.loops(), 0)
+        self.assertEqual(len(self.view().of("calls")[0]["calls"]), 3 * CALLS_A_TURN)
 
     def test_levels_are_told_four_times_a_second_while_there_are_calls(self) -> None:
         viewer = self.view()

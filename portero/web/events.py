@@ -1,17 +1,20 @@
 """
 What happens, as it happens: Server-Sent Events for the page, and for C{curl -N}.
 
-All viewers share one ticker, and what they get is written as JSON once. Without viewers
-nothing is counted, tapped or written, and nobody is told of any call.
+All viewers share one ticker, and what they get is written as JSON once. Of many calls
+that takes several turns of the reactor, so that frames leave in between. Without
+viewers nothing is counted, tapped or written, and nobody is told of any call.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import Cooperator, LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
@@ -39,6 +42,9 @@ REFRESH_EVERY: Final = 4
 CALLS_A_TICK: Final = 25
 """From so many calls on, changes and levels are told every other tick; from twice as
 many on, changes once a second: all calls are in each such event."""
+CALLS_A_TURN: Final = 10
+"""That are looked at in one turn of the reactor, when there are many: half a
+millisecond."""
 ADRIFT: Final = 0.2
 """Seconds that a wave may be from the time of its call."""
 MOST_VIEWERS: Final = 100
@@ -61,6 +67,14 @@ def _json(value: Any) -> str:
 
 def _event(name: str, data: str) -> bytes:
     return f"event: {name}\ndata: {data}\n\n".encode()
+
+
+def _some(calls: Iterable[str]) -> Iterator[list[str]]:
+    """@return: All of them, as many as are looked at in a turn at a time."""
+    waiting = [*calls]
+    while waiting:
+        yield waiting[:CALLS_A_TURN]
+        del waiting[:CALLS_A_TURN]
 
 
 class _Chosen:
@@ -123,6 +137,9 @@ class Feed:
         self._house_told = b""
         self._tick = 0
         self._loop: LoopingCall | None = None
+        self._bit_by_bit = Cooperator(
+            lambda: lambda: True, lambda do: clock.callLater(0, do)
+        )
 
     def operations(self) -> tuple[Operation, ...]:
         return (
@@ -233,15 +250,41 @@ class Feed:
 
     # Ticks
 
-    def _look(self) -> None:
+    def _look(self) -> Deferred[Any] | None:
+        """@return: Fires when all is told; the next tick waits for it."""
         self._tick += 1
+        bits = self._tell()
+        if len(self._meters) >= CALLS_A_TICK:
+            return self._bit_by_bit.coiterate(bits)
+        for _ in bits:
+            pass
+        return None
+
+    def _tell(self) -> Iterator[None]:
+        """What there is to tell now; other things may be done at each C{yield}."""
+        loop = self._loop
         slowly = 1 << min(len(self._meters) // CALLS_A_TICK, 2)
-        news = []  # in one piece, as each write to each viewer costs
-        if self._meters and self._tick % min(slowly, 2) == 0:
-            news.append(self._listen())
+        loud: dict[str, list[int]] = {}
+        if self._tick % min(slowly, 2) == 0:
+            for some in _some(self._meters):
+                loud.update(self._listen(some))
+                yield
         if self._tick % REFRESH_EVERY == 0:
             self._changed.update(self._meters)
-        if self._changed and self._tick % slowly == 0:
+        is_news = bool(self._changed) and self._tick % slowly == 0
+        if is_news:
+            for some in _some(self._changed):
+                self._write(some)
+                yield
+        if self._loop is not loop:
+            return  # nobody looks on any more, or others do
+        news = []  # in one piece, as each write to each viewer costs
+        if loud:
+            kept = {
+                call_id: loud[call_id] for call_id in loud if call_id in self._meters
+            }
+            news.append(event("levels", kept))
+        if is_news:
             news.append(self._calls())
         if self._tick % HOUSE_EVERY == 0:
             self._house_told = event("house", self._house.report())
@@ -251,30 +294,34 @@ class Feed:
         if news:
             self._send(b"".join(news))
 
-    def _listen(self) -> bytes:
+    def _listen(self, some: list[str]) -> dict[str, list[int]]:
         """
-        How the sound went on, for whom looks closely.
+        How the sound of these calls went on, for whom looks closely.
 
-        @return: How loud it is.
+        @return: How loud they are.
         """
-        found = {call_id: meter.take() for call_id, (_, meter) in self._meters.items()}
-        loud = levels([*found.values()])
-        for call_id, chosen in tuple(self._chosen.items()):
+        live = [call_id for call_id in some if call_id in self._meters]
+        sides = [self._meters[call_id][1].take() for call_id in live]
+        for call_id, sound in zip(live, sides, strict=True):
+            chosen = self._chosen.get(call_id)
             call = self._bridge.calls.get(call_id)
-            if call is not None and call_id in found:
-                chosen.wave(call.seconds(), found[call_id])
-        return event("levels", dict(zip(found, loud, strict=True)))
+            if call is not None and chosen is not None:
+                chosen.wave(call.seconds(), sound)
+        return dict(zip(live, levels(sides), strict=True))
 
     def _calls(self) -> bytes:
         """Only what changed is written anew."""
-        for call_id in self._changed:
+        self._write([*self._changed])
+        return _event("calls", f'{{"calls":[{",".join(self._written.values())}]}}')
+
+    def _write(self, some: list[str]) -> None:
+        for call_id in some:
             call = self._bridge.calls.get(call_id)
             if call is None:
                 self._written.pop(call_id, None)
             else:
                 self._written[call_id] = _json(call.snapshot())
-        self._changed.clear()
-        return _event("calls", f'{{"calls":[{",".join(self._written.values())}]}}')
+        self._changed.difference_update(some)
 
     # IObserver
 
